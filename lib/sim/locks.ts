@@ -1,0 +1,114 @@
+/**
+ * Sleeping locks: mutexes and reader-writer semaphores as rows of typed columns.
+ *
+ * A stop precedes every acquisition: another actor may come first there. Locks that are never held across a stop
+ * (page-table locks on the clock) need no row: {@link Sim.hold} gives them their time.
+ * @module
+ */
+import { DUE, type Proc, type Sim, site, type Wait } from "./sim.ts";
+
+const AT_LOCK = site("before a lock");
+const AT_WAIT = site("waiting for a lock");
+
+/** All sleeping locks of a machine. Lock `l` is a number; `l` to `l + n - 1` are made together. */
+export class Locks {
+  private readonly sim: Sim;
+  /** Writer: actor + 1, or 0. */
+  readonly owner: Int32Array;
+  /** Number of readers inside. */
+  readonly readers: Int32Array;
+  /** Writers that wait; readers let them go first, as rwsem does. */
+  readonly writersWaiting: Int32Array;
+  private readonly queues: Wait[] = [];
+
+  /**
+   * @param sim the machine's contract
+   * @param capacity how many locks there can be
+   */
+  constructor(sim: Sim, capacity: number) {
+    this.sim = sim;
+    const used = () => this.queues.length;
+    this.owner = sim.state.i32("lock.owner", capacity, used);
+    this.readers = sim.state.i32("lock.readers", capacity, used);
+    this.writersWaiting = sim.state.i32("lock.writersWaiting", capacity, used);
+  }
+
+  /**
+   * Makes `n` locks of one kind.
+   *
+   * @returns the number of the first
+   */
+  make(name: string, n = 1): number {
+    const first = this.queues.length;
+    if (first + n > this.owner.length) throw new RangeError(`no room for ${n} more locks of kind "${name}"`);
+    for (let i = 0; i < n; i++) {
+      const l = first + i;
+      this.queues.push(this.sim.queue(n > 1 ? `${name} ${i}` : name, () => this.holderText(l)));
+    }
+    return first;
+  }
+
+  private holderText(l: number): string {
+    if (this.owner[l] !== 0) return this.sim.actorName(this.owner[l] - 1);
+    return this.readers[l] > 0 ? `${this.readers[l]} reader(s)` : "";
+  }
+
+  /** Takes the lock alone: mutex_lock(), down_write(). */
+  *lock(a: number, l: number): Proc {
+    const { sim, owner, readers } = this;
+    sim.mightSleep(a, "lock");
+    if (sim.due(a)) {
+      sim.mark(a, AT_LOCK, l);
+      yield DUE;
+    }
+    while (owner[l] !== 0 || readers[l] !== 0) {
+      this.writersWaiting[l]++;
+      sim.mark(a, AT_WAIT, l);
+      yield this.queues[l];
+      this.writersWaiting[l]--;
+    }
+    owner[l] = a + 1;
+  }
+
+  /** Takes the lock alone if nobody has it: mutex_trylock(). */
+  trylock(a: number, l: number): boolean {
+    if (this.owner[l] !== 0 || this.readers[l] !== 0) return false;
+    this.owner[l] = a + 1;
+    return true;
+  }
+
+  /** Gives back what {@link lock} took. */
+  unlock(a: number, l: number): void {
+    if (this.owner[l] !== a + 1) throw new Error(`${this.sim.actorName(a)} unlocks a lock that it does not hold`);
+    this.owner[l] = 0;
+    this.sim.wake(this.queues[l]);
+  }
+
+  /** Takes the lock beside other readers: down_read(). */
+  *read(a: number, l: number): Proc {
+    const { sim, owner, writersWaiting } = this;
+    sim.mightSleep(a, "read lock");
+    if (sim.due(a)) {
+      sim.mark(a, AT_LOCK, l, 1);
+      yield DUE;
+    }
+    while (owner[l] !== 0 || writersWaiting[l] !== 0) {
+      sim.mark(a, AT_WAIT, l, 1);
+      yield this.queues[l];
+    }
+    this.readers[l]++;
+  }
+
+  /** Takes the lock beside other readers if no writer has it or waits for it: down_read_trylock(). */
+  tryRead(l: number): boolean {
+    if (this.owner[l] !== 0 || this.writersWaiting[l] !== 0) return false;
+    this.readers[l]++;
+    return true;
+  }
+
+  /** Gives back what {@link read} took. */
+  readUnlock(a: number, l: number): void {
+    if (this.readers[l] === 0) throw new Error(`${this.sim.actorName(a)} ends a read lock that nobody holds`);
+    if (--this.readers[l] === 0) this.sim.wake(this.queues[l]);
+  }
+}

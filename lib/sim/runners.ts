@@ -1,0 +1,225 @@
+/**
+ * Runners that need no search: to completion, step by step, and on the virtual clock.
+ *
+ * All drive the same generators; they differ only in the horizon that they set and in whom they pick next.
+ * The explorer is the fourth user of the same contract and lives in explore/.
+ * @module
+ */
+import { DUE, type Proc, type Sim } from "./sim.ts";
+
+/** An actor: its number in the {@link Sim} and what it runs. */
+export interface Actor {
+  /** Actor number, from 0 to maxActors - 1, unique in a run. */
+  readonly a: number;
+  /** What it runs. */
+  readonly proc: Proc<unknown>;
+}
+
+/** Nobody can run and not everybody has ended: the message names who waits for what, since when. */
+export class DeadlockError extends Error {
+  override name = "DeadlockError";
+}
+
+/** Actors run without ever finishing anything: the message names where each stands. */
+export class LivelockError extends Error {
+  override name = "LivelockError";
+}
+
+/** Resumes without one finished operation after which a run counts as a livelock. */
+export const LIVELOCK_BOUND = 1_000_000;
+
+function deadlock(sim: Sim, actors: readonly Actor[]): DeadlockError {
+  const waiting = actors.filter(({ a }) => sim.waitingOn[a] !== DUE);
+  return new DeadlockError(`deadlock:\n${waiting.map(({ a }) => `  ${sim.waitText(a)}`).join("\n")}`);
+}
+
+function livelock(sim: Sim, actors: readonly Actor[], bound: number): LivelockError {
+  const places = actors.map(({ a }) => `  ${sim.actorName(a)} at: ${sim.where(a).join(" > ")}`);
+  return new LivelockError(`livelock: nothing was finished in ${bound} resumes:\n${places.join("\n")}`);
+}
+
+/** Resumes one actor once. Returns true when it has ended. */
+export function resume(sim: Sim, actor: Actor): boolean {
+  const { a } = actor;
+  sim.current = a;
+  const r = actor.proc.next();
+  sim.current = -1;
+  if (r.done) {
+    sim.clearFrame(a);
+    sim.progress++;
+    return true;
+  }
+  if (r.value !== DUE) sim.park(a, r.value);
+  return false;
+}
+
+/** Runs in a fixed order until all have ended: the first that can run, always. */
+function drive(sim: Sim, actors: readonly Actor[], turns: boolean, bound: number): void {
+  const ended = new Uint8Array(actors.length);
+  let left = actors.length, next = 0, since = 0, seen = sim.progress;
+  while (left > 0) {
+    let i = -1;
+    for (let k = 0; k < actors.length && i < 0; k++) {
+      const j = (next + k) % actors.length;
+      if (!ended[j] && sim.waitingOn[actors[j].a] === DUE) i = j;
+    }
+    if (i < 0) throw deadlock(sim, actors.filter((_, j) => !ended[j]));
+    if (resume(sim, actors[i])) {
+      ended[i] = 1;
+      left--;
+    }
+    next = turns ? i + 1 : i;
+    if (sim.progress !== seen) {
+      seen = sim.progress;
+      since = 0;
+    } else if (++since > bound) throw livelock(sim, actors.filter((_, j) => !ended[j]), bound);
+  }
+}
+
+/**
+ * Runs actors to completion: one after the other, changing only when one sleeps.
+ *
+ * @throws DeadlockError when nobody can run, LivelockError when nothing is finished within `bound` resumes
+ */
+export function complete(sim: Sim, actors: readonly Actor[], bound: number = LIVELOCK_BOUND): void {
+  const before = sim.horizonNs;
+  sim.horizonNs = Infinity;
+  try {
+    drive(sim, actors, false, bound);
+  } finally {
+    sim.horizonNs = before;
+    sim.current = -1;
+  }
+}
+
+/**
+ * Stops at every boundary and lets the next actor go: the explorer's horizon without a search.
+ *
+ * @throws as {@link complete}
+ */
+export function steps(sim: Sim, actors: readonly Actor[], bound: number = LIVELOCK_BOUND): void {
+  const { horizonNs, grain } = sim;
+  sim.horizonNs = -1;
+  sim.grain = 1;
+  try {
+    drive(sim, actors, true, bound);
+  } finally {
+    sim.horizonNs = horizonNs;
+    sim.grain = grain;
+    sim.current = -1;
+  }
+}
+
+/**
+ * The virtual clock: always resumes the actor with the earliest time; ties go to the lower number.
+ *
+ * It can be driven in slices, so that a notebook stays alive during a long run.
+ */
+export class Clock {
+  private readonly sim: Sim;
+  private readonly actors: readonly Actor[];
+  private readonly bound: number;
+  /** Binary heap of indices into `actors`, ordered by time, then actor number. */
+  private readonly heap: Uint32Array;
+  private readonly indexOf: Int32Array;
+  private size = 0;
+  private left: number;
+  /** Resumes so far. */
+  events = 0;
+
+  /**
+   * @param sim the machine's contract
+   * @param actors who takes part; actor numbers must differ
+   * @param bound resumes without a finished operation that count as a livelock
+   */
+  constructor(sim: Sim, actors: readonly Actor[], bound: number = LIVELOCK_BOUND) {
+    this.sim = sim;
+    this.actors = actors;
+    this.bound = bound;
+    this.heap = new Uint32Array(actors.length + 1);
+    this.indexOf = new Int32Array(sim.maxActors).fill(-1);
+    this.left = actors.length;
+    actors.forEach(({ a }, i) => {
+      this.indexOf[a] = i;
+      this.push(i);
+    });
+  }
+
+  private before(i: number, j: number): boolean {
+    const { actors } = this, t = this.sim.nowNs, a = actors[i].a, b = actors[j].a;
+    return t[a] < t[b] || (t[a] === t[b] && a < b);
+  }
+
+  private push(i: number): void {
+    const { heap } = this;
+    let at = this.size++;
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      if (!this.before(i, heap[up])) break;
+      heap[at] = heap[up];
+      at = up;
+    }
+    heap[at] = i;
+  }
+
+  /** Puts index `i` at the root and lets it sink to its place. */
+  private sink(i: number): void {
+    const { heap, size } = this;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= size) break;
+      if (child + 1 < size && this.before(heap[child + 1], heap[child])) child++;
+      if (!this.before(heap[child], i)) break;
+      heap[at] = heap[child];
+      at = child;
+    }
+    heap[at] = i;
+  }
+
+  /** Lets actor `a` run on while no other's time has come: integer times make a tie one nanosecond. */
+  private lowerHorizon(a: number, other: number): void {
+    const { sim } = this, b = this.actors[other].a, t = sim.nowNs[b] + (a < b ? 1 : 0);
+    if (t < sim.horizonNs) sim.horizonNs = t;
+  }
+
+  /**
+   * Runs until all actors have ended or `maxEvents` resumes have been made.
+   *
+   * @returns true when all have ended
+   * @throws DeadlockError, LivelockError
+   */
+  run(maxEvents: number = Infinity): boolean {
+    const { sim, heap, actors } = this, until = this.events + maxEvents;
+    let since = 0, seen = sim.progress;
+    sim.onWake = (a) => {
+      const i = this.indexOf[a];
+      if (i < 0) return;
+      this.push(i);
+      if (sim.current >= 0) this.lowerHorizon(sim.current, i);
+    };
+    try {
+      while (this.left > 0 && this.events < until) {
+        if (this.size === 0) throw deadlock(sim, actors);
+        const i = heap[0], actor = actors[i];
+        // The running actor leaves the heap, so that a wake can push without disturbing it.
+        const last = heap[--this.size];
+        if (this.size > 0) this.sink(last);
+        sim.horizonNs = Infinity;
+        if (this.size > 0) this.lowerHorizon(actor.a, heap[0]);
+        this.events++;
+        if (resume(sim, actor)) this.left--;
+        else if (sim.waitingOn[actor.a] === DUE) this.push(i);
+        if (sim.progress !== seen) {
+          seen = sim.progress;
+          since = 0;
+        } else if (++since > this.bound) throw livelock(sim, actors, this.bound);
+      }
+    } finally {
+      sim.onWake = () => {};
+      sim.horizonNs = Infinity;
+      sim.current = -1;
+    }
+    return this.left === 0;
+  }
+}
