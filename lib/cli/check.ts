@@ -29,7 +29,7 @@ function deno(...args: string[]): boolean {
 const STEPS: readonly Step[] = [
   { name: "format", remedy: "run `deno fmt`", run: () => deno("fmt", "--check") },
   { name: "lint", remedy: "see above", run: () => deno("lint") },
-  { name: "types", remedy: "see above", run: () => deno("check", "--frozen", "lib", "test") },
+  { name: "types", remedy: "see above", run: () => deno("check", "--quiet", "--frozen", "lib", "test") },
   {
     name: "documentation",
     remedy: "see above: every symbol of lib/mod.ts is explained and explicitly typed",

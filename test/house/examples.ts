@@ -138,10 +138,9 @@ function deno(folder: string, args: readonly string[], cwd: string): { status: n
 /** Puts the file in which an example stands for the module that it was made into; paths from the root. */
 function named(text: string, folder: string): string {
   const url = pathToFileURL(folder).href.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  return text.replace(
-    new RegExp(`${url}/([^:\\s]+?)~\\d+\\.ts`, "g"),
-    (_, path) => path.replaceAll("~", "/"),
-  );
+  const modules = new RegExp(`${url}/([^:\\s]+?)~\\d+\\.ts`, "g");
+  return text.replace(modules, (_, path: string) => path.replaceAll("~", "/"))
+    .replaceAll(`${pathToFileURL(ROOT).href}/`, "");
 }
 
 /** An example may name what it does not use; everything else that TypeScript says counts. */
@@ -151,9 +150,8 @@ function typeFaults(folder: string, modules: ReadonlyMap<string, Example>): stri
   const paths = [...modules.keys()].map((name) => join(folder, name));
   const { status, output } = deno(folder, ["check", "--quiet", ...paths], ROOT);
   if (status === 0) return [];
-  const said = output.replace(/\n\n(Found \d+ errors?\.|error: Type checking failed)[^]*$/, "").split(
-    /^(?=TS\d+ \[ERROR\])/m,
-  ).filter((part) => part.startsWith("TS"));
+  const errors = output.replace(/\n\n(Found \d+ errors?\.|error: Type checking failed)[^]*$/, "");
+  const said = errors.split(/^(?=TS\d+ \[ERROR\])/m).filter((part) => part.startsWith("TS"));
   if (said.length === 0) return [output];
   return said.filter((part) => !MAY_BE_UNUSED.test(part)).map((part) => {
     const where = /at (?:file:\/\/)?([^\s:]+:\d+):\d+/.exec(part)?.[1] ?? "an example";
