@@ -7,8 +7,6 @@
  *
  * @example
  * ```ts
- * import { UsageError } from "hmmlab";
- *
  * function pages(count: number): number {
  *   if (!Number.isInteger(count)) {
  *     throw new UsageError(`Cannot take pages: got ${count}; a count is a whole number; write ${Math.ceil(count)}`);
