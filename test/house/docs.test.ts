@@ -5,11 +5,11 @@ import { ROOT } from "../../lib/cli/setup.ts";
 import { examplesOf, runExamples } from "./examples.ts";
 import { sourcesUnder } from "./source.ts";
 
-test("every example of lib/ and README type-checks and runs", () => {
+test("every example of lib/ and README type-checks and runs", async () => {
   const sources = sourcesUnder("lib");
   const readme = join(ROOT, "README.md");
   if (existsSync(readme)) sources.push({ path: "README.md", text: readFileSync(readme, "utf8") });
-  const { ran, faults } = runExamples(sources);
+  const { ran, faults } = await runExamples(sources);
   expect(faults).toEqual([]);
   expect(ran).toBe(sources.flatMap(examplesOf).length);
   expect(ran).toBeGreaterThan(0);
@@ -40,16 +40,16 @@ test("examples are found with the line that they stand on", () => {
   ]);
 });
 
-test("an example with a wrong type is found, with its file and line", () => {
-  const { ran, faults } = runExamples([
+test("an example with a wrong type is found, with its file and line", async () => {
+  const { ran, faults } = await runExamples([
     { path: "README.md", text: "# x\n\n```ts\nconst unused = 1;\nconst n: number = 'one';\n```\n" },
   ]);
   expect(ran).toBe(0);
   expect(faults).toEqual([expect.stringMatching(/^README\.md:5: TS2322/)]);
 }, 60_000);
 
-test("an example that throws is found, with its file and line, and does not stop the others", () => {
-  const { ran, faults } = runExamples([
+test("an example that throws is found, with its file and line, and does not stop the others", async () => {
+  const { ran, faults } = await runExamples([
     {
       path: "README.md",
       text: "```ts\nthrow new Error('first');\n```\n```ts\nPromise.reject(new Error('second'));\n```\n",

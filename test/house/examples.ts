@@ -1,5 +1,5 @@
 /** The examples of docstrings and README: found, type-checked and run where they stand. */
-import { spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -102,7 +102,7 @@ export interface ExampleRun {
  * @param sources TypeScript files of lib/ and Markdown files, by their true paths.
  * @returns What ran and what failed; when types are wrong nothing is run.
  */
-export function runExamples(sources: readonly SourceText[]): ExampleRun {
+export async function runExamples(sources: readonly SourceText[]): Promise<ExampleRun> {
   const folder = mkdtempSync(join(tmpdir(), "hmmlab-examples-"));
   try {
     const modules = new Map<string, Example>();
@@ -115,24 +115,29 @@ export function runExamples(sources: readonly SourceText[]): ExampleRun {
       }
     }
     if (modules.size === 0) return { ran: 0, faults: [] };
-    const faults = typeFaults(folder, modules);
+    const faults = await typeFaults(folder, modules);
     if (faults.length > 0) return { ran: 0, faults };
-    return runModules(folder, modules);
+    return await runModules(folder, modules);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 /** Runs deno with the project's import map; colours and the paths of temporary modules taken out. */
-function deno(folder: string, args: readonly string[], cwd: string): { status: number; output: string } {
+function deno(
+  folder: string,
+  args: readonly string[],
+  cwd: string,
+): Promise<{ ok: boolean; output: string }> {
   const [command, ...rest] = args;
-  const { status, error, stdout, stderr } = spawnSync(
-    process.execPath,
-    [command, "--frozen", `--config=${join(ROOT, "deno.json")}`, ...rest],
-    { cwd, encoding: "utf8", maxBuffer: 1 << 28 },
-  );
-  if (error) throw error;
-  return { status: status ?? 1, output: named(stripVTControlCharacters(stdout + stderr), folder) };
+  const all = [command, "--frozen", `--config=${join(ROOT, "deno.json")}`, ...rest];
+  return new Promise((done, failed) => {
+    // Not synchronously: a worker of vitest that does not answer for a minute is given up.
+    execFile(process.execPath, all, { cwd, maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+      if (error !== null && typeof error.code !== "number") failed(error);
+      else done({ ok: error === null, output: named(stripVTControlCharacters(stdout + stderr), folder) });
+    });
+  });
 }
 
 /** Puts the file in which an example stands for the module that it was made into; paths from the root. */
@@ -146,10 +151,10 @@ function named(text: string, folder: string): string {
 /** An example may name what it does not use; everything else that TypeScript says counts. */
 const MAY_BE_UNUSED = /^TS(6133|6192|6196|6198) /;
 
-function typeFaults(folder: string, modules: ReadonlyMap<string, Example>): string[] {
+async function typeFaults(folder: string, modules: ReadonlyMap<string, Example>): Promise<string[]> {
   const paths = [...modules.keys()].map((name) => join(folder, name));
-  const { status, output } = deno(folder, ["check", "--quiet", ...paths], ROOT);
-  if (status === 0) return [];
+  const { ok, output } = await deno(folder, ["check", "--quiet", ...paths], ROOT);
+  if (ok) return [];
   const errors = output.replace(/\n\n(Found \d+ errors?\.|error: Type checking failed)[^]*$/, "");
   const said = errors.split(/^(?=TS\d+ \[ERROR\])/m).filter((part) => part.startsWith("TS"));
   if (said.length === 0) return [output];
@@ -159,15 +164,15 @@ function typeFaults(folder: string, modules: ReadonlyMap<string, Example>): stri
   });
 }
 
-function runModules(folder: string, modules: ReadonlyMap<string, Example>): ExampleRun {
+async function runModules(folder: string, modules: ReadonlyMap<string, Example>): Promise<ExampleRun> {
   // Examples may save files: that happens in a folder that goes away.
   const cwd = join(folder, "cwd");
   mkdirSync(cwd);
   const results = join(folder, "results.json");
   const runner = fileURLToPath(new URL("./run_examples.ts", import.meta.url));
   const urls = [...modules.keys()].map((name) => pathToFileURL(join(folder, name)).href);
-  const { status, output } = deno(folder, ["run", "-A", "--no-check", runner, results, ...urls], cwd);
-  if (status !== 0) return { ran: 0, faults: [`the examples could not be run: ${output}`] };
+  const { ok, output } = await deno(folder, ["run", "-A", "--no-check", runner, results, ...urls], cwd);
+  if (!ok) return { ran: 0, faults: [`the examples could not be run: ${output}`] };
   return { ran: urls.length, faults: faultsIn(results, folder, modules) };
 }
 
