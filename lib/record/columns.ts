@@ -6,7 +6,13 @@
  */
 
 /** One column: numbers in a typed array, or names as strings. */
-export type ColumnData = Float64Array | Uint32Array | Int32Array | Uint16Array | Uint8Array | readonly string[];
+export type ColumnData =
+  | Float64Array
+  | Uint32Array
+  | Int32Array
+  | Uint16Array
+  | Uint8Array
+  | readonly string[];
 
 /** A table of `numRows` rows; `units` names the unit of each numeric column that has one ("ns", "bytes", "pages"). */
 export interface Columns {

@@ -39,7 +39,9 @@ export class Counters {
 
   /** All counters that are not zero, as columns counter and count. */
   columns(): Columns {
-    const rows = this.names.map((counter, i) => ({ counter, count: this.values[i] })).filter((r) => r.count !== 0);
+    const rows = this.names.map((counter, i) => ({ counter, count: this.values[i] })).filter((r) =>
+      r.count !== 0
+    );
     return columnsOf("Counters", rows);
   }
 }

@@ -10,17 +10,20 @@ import { createHash } from "node:crypto";
 
 type Typed = Uint8Array | Uint16Array | Uint32Array | Int32Array | Float64Array;
 
+/** Which rows of a column are in use: from, to, from, to, … in ascending order; each `from` starts a 32-bit word. */
+export type Extents = () => readonly number[];
+
 interface Column {
   readonly name: string;
   readonly data: Typed;
   readonly words: Uint32Array;
-  readonly rows: () => number;
+  readonly extents: Extents;
 }
 
 /** A saved state: one copy of the rows in use of every column. */
 export interface Snapshot {
-  /** Copies in the order of the columns. */
-  readonly parts: readonly Uint32Array[];
+  /** For each column, in their order: first word and words of each extent. */
+  readonly parts: readonly (readonly { readonly from: number; readonly words: Uint32Array }[])[];
 }
 
 /** Registers columns, and saves, restores and hashes them all. */
@@ -33,49 +36,62 @@ export class Arena {
     name: string,
     length: number,
     bytesEach: number,
-    rows: (() => number) | undefined,
+    rows: (() => number) | Extents | undefined,
     make: (buffer: ArrayBuffer) => T,
   ): T {
-    if (this.columns.some((c) => c.name === name)) throw new Error(`the arena has a column "${name}" already`);
+    if (this.columns.some((c) => c.name === name)) {
+      throw new Error(`the arena has a column "${name}" already`);
+    }
     const buffer = new ArrayBuffer((length * bytesEach + 3) & ~3);
     const data = make(buffer);
-    this.columns.push({ name, data, words: new Uint32Array(buffer), rows: rows ?? (() => length) });
+    const whole = [0, length];
+    const extents = (): readonly number[] => {
+      const used = rows?.();
+      return used === undefined ? whole : typeof used === "number" ? [0, used] : used;
+    };
+    this.columns.push({ name, data, words: new Uint32Array(buffer), extents });
     this.reservedBytes += buffer.byteLength;
     return data;
   }
 
   /** Adds a column of bytes; `rows` tells how many of its `length` rows are in use (all, if left out). */
-  u8(name: string, length: number, rows?: () => number): Uint8Array {
+  u8(name: string, length: number, rows?: (() => number) | Extents): Uint8Array {
     return this.add(name, length, 1, rows, (b) => new Uint8Array(b, 0, length));
   }
 
   /** Adds a column of 16-bit integers. */
-  u16(name: string, length: number, rows?: () => number): Uint16Array {
+  u16(name: string, length: number, rows?: (() => number) | Extents): Uint16Array {
     return this.add(name, length, 2, rows, (b) => new Uint16Array(b, 0, length));
   }
 
   /** Adds a column of 32-bit integers. */
-  u32(name: string, length: number, rows?: () => number): Uint32Array {
+  u32(name: string, length: number, rows?: (() => number) | Extents): Uint32Array {
     return this.add(name, length, 4, rows, (b) => new Uint32Array(b, 0, length));
   }
 
   /** Adds a column of signed 32-bit integers. */
-  i32(name: string, length: number, rows?: () => number): Int32Array {
+  i32(name: string, length: number, rows?: (() => number) | Extents): Int32Array {
     return this.add(name, length, 4, rows, (b) => new Int32Array(b, 0, length));
   }
 
   /** Adds a column of doubles, for integers up to 2^53 such as virtual page numbers. */
-  f64(name: string, length: number, rows?: () => number): Float64Array {
+  f64(name: string, length: number, rows?: (() => number) | Extents): Float64Array {
     return this.add(name, length, 8, rows, (b) => new Float64Array(b, 0, length));
   }
 
-  private usedWords(c: Column): number {
-    return Math.min(c.words.length, (c.rows() * c.data.BYTES_PER_ELEMENT + 3) >>> 2);
+  /** Word ranges in use of a column: from, to, from, to, … */
+  private ranges(c: Column): number[] {
+    const rowBytes = c.data.BYTES_PER_ELEMENT;
+    return c.extents().map((row, i) =>
+      Math.min(c.words.length, i % 2 === 0 ? (row * rowBytes) >>> 2 : Math.ceil((row * rowBytes) / 4))
+    );
   }
 
   /** Bytes of the rows in use. */
   get usedBytes(): number {
-    return this.columns.reduce((sum, c) => sum + 4 * this.usedWords(c), 0);
+    let bytes = 0;
+    for (const c of this.columns) this.ranges(c).forEach((w, i) => bytes += i % 2 === 0 ? -4 * w : 4 * w);
+    return bytes;
   }
 
   /**
@@ -84,7 +100,14 @@ export class Arena {
    * @returns a copy that later changes do not touch
    */
   snapshot(): Snapshot {
-    return { parts: this.columns.map((c) => c.words.slice(0, this.usedWords(c))) };
+    const copy = (c: Column) => {
+      const r = this.ranges(c);
+      return Array.from({ length: r.length / 2 }, (_, i) => ({
+        from: r[2 * i],
+        words: c.words.slice(r[2 * i], r[2 * i + 1]),
+      }));
+    };
+    return { parts: this.columns.map(copy) };
   }
 
   /**
@@ -94,12 +117,11 @@ export class Arena {
    */
   restore(saved: Snapshot): void {
     if (saved.parts.length !== this.columns.length) throw new Error("the snapshot is of another arena");
-    // How many rows are in use is itself read from columns: look before any of them changes.
-    const used = this.columns.map((c) => this.usedWords(c));
-    this.columns.forEach((c, i) => {
-      const part = saved.parts[i];
-      c.words.set(part);
-      if (used[i] > part.length) c.words.fill(0, part.length, used[i]);
+    // Which rows are in use is itself read from columns: look before any of them changes.
+    const used = this.columns.map((c) => this.ranges(c));
+    this.columns.forEach((c, k) => {
+      for (let i = 0; i < used[k].length; i += 2) c.words.fill(0, used[k][i], used[k][i + 1]);
+      for (const { from, words } of saved.parts[k]) c.words.set(words, from);
     });
   }
 
@@ -111,15 +133,17 @@ export class Arena {
   hash(): number {
     let h = 0, g = 0, at = 0;
     for (const c of this.columns) {
-      const { words } = c, n = this.usedWords(c);
-      for (let i = 0; i < n; i++) {
-        const w = words[i];
-        if (w === 0) continue; // a word's place is mixed in, so zeros need not be
-        let x = Math.imul(w ^ Math.imul(at + i + 1, 0x9e3779b1), 0x85ebca6b);
-        x = Math.imul(x ^ (x >>> 15), 0xc2b2ae35);
-        x ^= x >>> 13;
-        h = (h + x) | 0;
-        g = (g + Math.imul(x ^ (at + i), 0x27d4eb2f)) ^ (x >>> 7);
+      const { words } = c, ranges = this.ranges(c);
+      for (let r = 0; r < ranges.length; r += 2) {
+        for (let i = ranges[r]; i < ranges[r + 1]; i++) {
+          const w = words[i];
+          if (w === 0) continue; // a word's place is mixed in, so zeros need not be
+          let x = Math.imul(w ^ Math.imul(at + i + 1, 0x9e3779b1), 0x85ebca6b);
+          x = Math.imul(x ^ (x >>> 15), 0xc2b2ae35);
+          x ^= x >>> 13;
+          h = (h + x) | 0;
+          g = (g + Math.imul(x ^ (at + i), 0x27d4eb2f)) ^ (x >>> 7);
+        }
       }
       at += words.length;
     }
@@ -135,7 +159,10 @@ export class Arena {
     const sha = createHash("sha256");
     for (const c of this.columns) {
       sha.update(c.name);
-      sha.update(new Uint8Array(c.words.buffer, 0, 4 * this.usedWords(c)));
+      const ranges = this.ranges(c);
+      for (let r = 0; r < ranges.length; r += 2) {
+        sha.update(new Uint8Array(c.words.buffer, 4 * ranges[r], 4 * (ranges[r + 1] - ranges[r])));
+      }
     }
     return sha.digest("hex");
   }
@@ -149,14 +176,16 @@ export class Arena {
   differences(saved: Snapshot): string[] {
     const found: string[] = [];
     this.columns.forEach((c, k) => {
-      const part = saved.parts[k], n = Math.max(part.length, this.usedWords(c));
-      for (let i = 0; i < n; i++) {
-        const was = part[i] ?? 0, is = c.words[i];
-        if (was === is) continue;
-        const row = Math.floor((i * 4) / c.data.BYTES_PER_ELEMENT);
-        found.push(`${c.name}[${row}]: word ${was} → ${is}`);
-        break;
+      const was = new Map<number, number>();
+      for (const { from, words } of saved.parts[k]) words.forEach((w, i) => w !== 0 && was.set(from + i, w));
+      const ranges = this.ranges(c), is = new Map<number, number>();
+      for (let r = 0; r < ranges.length; r += 2) {
+        for (let i = ranges[r]; i < ranges[r + 1]; i++) if (c.words[i] !== 0) is.set(i, c.words[i]);
       }
+      const at = [...new Set([...was.keys(), ...is.keys()])].find((i) => was.get(i) !== is.get(i));
+      if (at === undefined) return;
+      const row = Math.floor((at * 4) / c.data.BYTES_PER_ELEMENT);
+      found.push(`${c.name}[${row}]: word ${was.get(at) ?? 0} → ${is.get(at) ?? 0}`);
     });
     return found;
   }

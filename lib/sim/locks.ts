@@ -79,9 +79,17 @@ export class Locks {
 
   /** Gives back what {@link lock} took. */
   unlock(a: number, l: number): void {
-    if (this.owner[l] !== a + 1) throw new Error(`${this.sim.actorName(a)} unlocks a lock that it does not hold`);
+    if (this.owner[l] !== a + 1) {
+      throw new Error(`${this.sim.actorName(a)} unlocks a lock that it does not hold`);
+    }
     this.owner[l] = 0;
     this.sim.wake(this.queues[l]);
+  }
+
+  /** Turns a lock taken alone into one of many readers: downgrade_write(). */
+  downgrade(a: number, l: number): void {
+    this.unlock(a, l);
+    this.readers[l] = 1;
   }
 
   /** Takes the lock beside other readers: down_read(). */

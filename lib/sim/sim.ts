@@ -138,7 +138,9 @@ export class Sim {
    */
   call(a: number, site: number, x0 = 0, x1 = 0, x2 = 0, x3 = 0): void {
     this.mark(a, site, x0, x1, x2, x3);
-    if (++this.frameTop[a] >= FRAME_RECORDS) throw new RangeError(`calls of actor ${a} nested deeper than ${FRAME_RECORDS}`);
+    if (++this.frameTop[a] >= FRAME_RECORDS) {
+      throw new RangeError(`calls of actor ${a} nested deeper than ${FRAME_RECORDS}`);
+    }
   }
 
   /** Ends what {@link call} began. */
@@ -202,7 +204,9 @@ export class Sim {
     for (let a = 0; a < waitingOn.length; a++) {
       if (waitingOn[a] !== q) continue;
       waitingOn[a] = 0;
-      if (waker >= 0 && nowNs[waker] > nowNs[a]) this.spans.spend(a, this.queuePhases[q], nowNs[waker] - nowNs[a]);
+      if (waker >= 0 && nowNs[waker] > nowNs[a]) {
+        this.spans.spend(a, this.queuePhases[q], nowNs[waker] - nowNs[a]);
+      }
       this.onWake(a);
     }
   }
@@ -210,9 +214,9 @@ export class Sim {
   /** What actor `a` waits for and who holds it, in words. */
   waitText(a: number): string {
     const q = this.waitingOn[a], holder = this.queueHolders[q]?.() ?? "";
-    return `${this.actorName(a)} waits for ${this.queueNames[q]}${holder ? `, held by ${holder}` : ""}, since ${
-      this.nowNs[a]
-    } ns, at: ${this.where(a).join(" > ")}`;
+    return `${this.actorName(a)} waits for ${this.queueNames[q]}${
+      holder ? `, held by ${holder}` : ""
+    }, since ${this.nowNs[a]} ns, at: ${this.where(a).join(" > ")}`;
   }
 
   /** The name of an actor in reports. */
@@ -232,7 +236,9 @@ export class Sim {
 
   /** Asserts that actor `a` may sleep here, as the kernel's might_sleep(). */
   mightSleep(a: number, what: string): void {
-    if (this.atomicDepth[a] > 0) throw new Error(`${this.actorName(a)} would sleep in an atomic context: ${what}`);
+    if (this.atomicDepth[a] > 0) {
+      throw new Error(`${this.actorName(a)} would sleep in an atomic context: ${what}`);
+    }
   }
 
   // --- time ----------------------------------------------------------------------------------------------------------
@@ -246,11 +252,16 @@ export class Sim {
    * Makes a short lock, a link or a DMA channel: first come, first served in virtual time, by one time stamp.
    *
    * @param name for the phase under which waiting is booked
-   * @returns its number for {@link hold}
+   * @param n how many of them to make
+   * @returns the number of the first, for {@link hold}
    */
-  resource(name: string): number {
-    this.resourceWait.push(this.spans.phase(`wait: ${name.replace(/[ #]*\d+$/, "")}`));
-    return this.freeAtNs.push(0) - 1;
+  resource(name: string, n = 1): number {
+    const first = this.freeAtNs.length, phase = this.spans.phase(`wait: ${name}`);
+    for (let i = 0; i < n; i++) {
+      this.resourceWait.push(phase);
+      this.freeAtNs.push(0);
+    }
+    return first;
   }
 
   /**

@@ -1,0 +1,138 @@
+/**
+ * What a program does to its memory: batches of loads and stores of a CPU.
+ * @module
+ */
+import { DUE, type Proc, site } from "../sim/sim.ts";
+import { VM_FAULT_DONE } from "./errno.ts";
+import { cpuMayAccess, doAnonymousPages, FAULT_FLAG_USER, FAULT_FLAG_WRITE, userFault } from "./fault.ts";
+import type { Kernel } from "./kernel.ts";
+import {
+  PTE_DIRTY,
+  PTE_KIND,
+  PTE_NONE,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_WRITE,
+  PTE_YOUNG,
+} from "./pagetable.ts";
+
+/** A batch of accesses, one row a run of consecutive pages. */
+export interface Accesses {
+  /** Rows in use. */
+  n: number;
+  /** First page of each run. */
+  readonly vpn: Float64Array;
+  /** Pages of each run, 1 or more. */
+  readonly pages: Uint32Array;
+  /** Whether the run is written (1) or read (0). */
+  readonly write: Uint8Array;
+  /** Word written to (or expected of) the first page of each run; the next page's is one more. */
+  readonly value?: Uint32Array;
+  /** References that each page of the run gets, for the time they take; 1 if left out. */
+  readonly count?: Uint32Array;
+}
+
+/** What came of accesses that did not simply succeed, and of checks. */
+export class AccessResult {
+  /** Pages that could not be accessed, with the VM_FAULT_ result. */
+  readonly signals: { readonly vpn: number; readonly cause: number }[] = [];
+  /** Words read, in order, when {@link keepWords} is set. */
+  readonly words: number[] = [];
+  /** Pages accessed. */
+  pages = 0;
+  /** Reads whose word was not the expected one. */
+  mismatches = 0;
+  /** The first of them. */
+  firstMismatch: { readonly vpn: number; readonly expected: number; readonly found: number } | undefined;
+
+  /**
+   * @param keepWords whether to keep every word read
+   * @param check whether reads compare with the batch's values
+   */
+  constructor(readonly keepWords = false, readonly check = false) {}
+
+  /** Notes the word that a read found. */
+  note(vpn: number, found: number, expected: number): void {
+    if (this.keepWords) this.words.push(found);
+    if (!this.check || found === expected) return;
+    this.mismatches++;
+    this.firstMismatch ??= { vpn, expected, found };
+  }
+}
+
+/** Present and not PROT_NONE. */
+const MAPPED = PTE_KIND | PTE_PROTNONE;
+const AT_ACCESS = site("before a CPU access");
+const AT_FAULT = site("CPU access: in its fault");
+
+/** Loads or stores the first word of a page. */
+function word(k: Kernel, pfn: number, vpn: number, write: boolean, value: number, out: AccessResult): void {
+  const i = pfn * k.pages.wordsPerPage;
+  if (write) k.pages.word[i] = value;
+  else if (out.keepWords || out.check) out.note(vpn, k.pages.word[i], value);
+}
+
+/**
+ * Performs a batch of accesses as the program that runs on CPU `a`; faults are taken where the hardware would.
+ *
+ * @param mm the program's address space
+ * @param acc the batch; it must not change before this ends
+ * @param out takes signals, words and mismatches
+ */
+export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out: AccessResult): Proc {
+  const { sim, tables, vmas, cost, phase } = k, { kind } = tables;
+  const cached = k.tlb.entries > 0;
+  for (let row = 0; row < acc.n; row++) {
+    const first = acc.vpn[row], end = first + acc.pages[row], write = acc.write[row] !== 0;
+    const value = (acc.value?.[row] ?? 0) - first, ns = cost.accessNs * (acc.count?.[row] ?? 1);
+    let v = first;
+    while (v < end) {
+      if (sim.due(a)) {
+        sim.mark(a, AT_ACCESS, row, v);
+        yield DUE;
+      }
+      if (cached) {
+        const pfn = k.tlb.lookup(a, mm, v, write);
+        if (pfn >= 0) {
+          sim.spend(a, phase.access, ns);
+          word(k, pfn, v, write, (value + v) >>> 0, out);
+          out.pages++;
+          v++;
+          continue;
+        }
+      }
+      // Up to the end of this leaf table, or one page where every boundary is a stop.
+      const chunk = Math.min(end, sim.grain === 1 || cached ? v + 1 : v - (v & 511) + 512);
+      const leaf = tables.leaf(k.root[mm], v), from = v;
+      if (leaf >= 0) {
+        for (; v < chunk; v++) {
+          const e = leaf + (v & 511), flags = kind[e];
+          if ((flags & MAPPED) !== PTE_PRESENT || (write && !(flags & PTE_WRITE))) break;
+          kind[e] = flags | (write ? PTE_YOUNG | PTE_DIRTY : PTE_YOUNG);
+          word(k, tables.pfn[e], v, write, (value + v) >>> 0, out);
+          if (cached) k.tlb.fill(a, mm, v, tables.pfn[e], (flags & PTE_WRITE) !== 0);
+        }
+        if (v > from) {
+          sim.spend(a, phase.access, ns * (v - from));
+          out.pages += v - from;
+          continue;
+        }
+      }
+      sim.call(a, AT_FAULT, row, v);
+      const vma = vmas.lookup(mm, v);
+      let rc = VM_FAULT_DONE;
+      if (vma >= 0 && cpuMayAccess(vmas.flags[vma], write)) {
+        const last = Math.min(chunk, vmas.end[vma]);
+        const flags = FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0);
+        const untouched = leaf < 0 || kind[leaf + (v & 511)] === PTE_NONE;
+        const n = untouched ? yield* doAnonymousPages(k, a, mm, vma, v, last, flags) : -1;
+        if (n < 0) rc = yield* userFault(k, a, mm, v, write);
+      } else rc = yield* userFault(k, a, mm, v, write);
+      sim.ret(a);
+      if (rc !== VM_FAULT_DONE) {
+        out.signals.push({ vpn: v, cause: rc });
+        v++;
+      }
+    }
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * Error numbers as the kernel returns them (negated), and the results of a fault.
+ * @module
+ */
+
+export const EPERM = 1;
+export const ENOENT = 2;
+export const EAGAIN = 11;
+export const ENOMEM = 12;
+export const EFAULT = 14;
+export const EBUSY = 16;
+export const EINVAL = 22;
+export const ENODEV = 19;
+export const EIO = 5;
+
+const NAMES: Readonly<Record<number, string>> = {
+  [EPERM]: "EPERM",
+  [ENOENT]: "ENOENT",
+  [EIO]: "EIO",
+  [EAGAIN]: "EAGAIN",
+  [ENOMEM]: "ENOMEM",
+  [EFAULT]: "EFAULT",
+  [EBUSY]: "EBUSY",
+  [ENODEV]: "ENODEV",
+  [EINVAL]: "EINVAL",
+};
+
+/**
+ * The name of a kernel result.
+ *
+ * @param rc what an operation returned: 0 or a negated error number
+ * @returns "" for success, else "EFAULT" and the like
+ */
+export function errnoName(rc: number): string {
+  return rc >= 0 ? "" : NAMES[-rc] ?? `errno ${-rc}`;
+}
+
+/** The fault is done (a minor fault): the access can be tried again. */
+export const VM_FAULT_DONE = 0;
+/** Nothing was done because something had to be waited for, or a stronger lock is needed: look at the page again. */
+export const VM_FAULT_RETRY = 1;
+/** No mapping at the address: SIGSEGV with SEGV_MAPERR. */
+export const VM_FAULT_MAPERR = 2;
+/** The mapping does not allow the access: SIGSEGV with SEGV_ACCERR. */
+export const VM_FAULT_ACCERR = 3;
+/** The page cannot be had (a device's memory could not be copied back): SIGBUS. */
+export const VM_FAULT_SIGBUS = 4;
+/** No page was free. */
+export const VM_FAULT_OOM = 5;

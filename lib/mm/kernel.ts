@@ -1,0 +1,254 @@
+/**
+ * The memory management of one machine: its columns put together, and what every operation needs of them.
+ * @module
+ */
+import type { HostCosts } from "../profiles/parameters.ts";
+import { UsageError } from "../errors.ts";
+import { Locks } from "../sim/locks.ts";
+import { defineRevert } from "../sim/revert.ts";
+import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
+import { Notifiers } from "./notifier.ts";
+import { Pages, type Zone } from "./pages.ts";
+import { PageTables } from "./pagetable.ts";
+import { Tlbs } from "./tlb.ts";
+import { Vmas } from "./vma.ts";
+
+/** How large a machine is. */
+export interface KernelSpec {
+  /** Seed of every draw. */
+  readonly seed: number;
+  /** Frames of ordinary memory. */
+  readonly ramPages: number;
+  /** Frames that devices may add, in all. */
+  readonly devicePages: number;
+  /** How many devices may add memory. */
+  readonly devices: number;
+  /** Most actors at once. */
+  readonly actors: number;
+  /** Most page-table pages of all address spaces, and of all devices. */
+  readonly pageTables: number;
+  /** Most address spaces. */
+  readonly processes: number;
+  /** Most vmas of all address spaces. */
+  readonly vmas: number;
+  /** Translation cache entries of each CPU; 0 for none. */
+  readonly tlbEntries: number;
+  /** Modelled words of each page. */
+  readonly wordsPerPage: number;
+}
+
+/** Without it a CPU goes on storing through a translation that the page table no longer holds. */
+export const REVERT_TLB_FLUSH: string = defineRevert(
+  "tlb flush",
+  "a CPU store lands in a page that was taken away",
+);
+
+const AT_PTL = site("waiting for a page-table lock");
+const AT_VMA = site("waiting for faults that hold a vma");
+const QUEUES = 16;
+
+/** Phases into which the time of the memory management goes, by number. */
+export interface Phases {
+  readonly entry: number;
+  readonly syscall: number;
+  readonly alloc: number;
+  readonly clear: number;
+  readonly pte: number;
+  readonly access: number;
+  readonly copy: number;
+  readonly zap: number;
+  readonly protect: number;
+  readonly tlb: number;
+}
+
+/** One simulated machine below its devices. */
+export class Kernel {
+  /** Stops, time, chance. */
+  readonly sim: Sim;
+  /** Sleeping locks. */
+  readonly locks: Locks;
+  /** Struct pages and zones. */
+  readonly pages: Pages;
+  /** Page tables of the address spaces. */
+  readonly tables: PageTables;
+  /** Page tables of devices: their mirrors. */
+  readonly deviceTables: PageTables;
+  /** Memory areas. */
+  readonly vmas: Vmas;
+  /** Who is told of changes. */
+  readonly notifiers: Notifiers;
+  /** Translation caches of the CPUs. */
+  readonly tlb: Tlbs;
+  /** What things cost, in integers of ns. */
+  readonly cost: HostCosts;
+  /** Fixes and checks that are switched off. */
+  readonly revert: ReadonlySet<string>;
+  /** The zone of ordinary memory. */
+  readonly ram: Zone;
+  /** Phases by name. */
+  readonly phase: Phases;
+  /** Kind of span: a fault of the CPU, from the access to its return. */
+  readonly kindCpuFault: number;
+  /** Kind of span: a system call. */
+  readonly kindSyscall: number;
+  /** Counter pgfault. */
+  readonly pgfault: number;
+
+  /** Root table by address space. */
+  readonly root: Uint32Array;
+  /** Anonymous pages (device and migration entries too) by address space: MM_ANONPAGES. */
+  readonly rssAnon: Int32Array;
+  /** CPUs that run the address space; a flush interrupts the others. */
+  readonly cpus: Uint16Array;
+  /** Counts write-unlocks of the mmap lock; a vma with this number is write-locked. */
+  readonly lockSeq: Uint32Array;
+
+  private readonly mmapLocks: number;
+  private readonly ptlTimes: number;
+  private readonly ptlQueues: Wait[] = [];
+  private readonly vmaQueues: Wait[] = [];
+  private readonly mmInUse: Uint8Array;
+
+  /**
+   * @param spec sizes
+   * @param cost compiled host profile
+   * @param revert switches, checked by `reverts`
+   */
+  constructor(spec: KernelSpec, cost: HostCosts, revert: ReadonlySet<string>) {
+    const sim = this.sim = new Sim(spec.seed, spec.actors), { state } = sim;
+    this.cost = cost;
+    this.revert = revert;
+    this.locks = new Locks(sim, spec.processes + 64);
+    this.pages = new Pages(sim, spec.ramPages, spec.devicePages, spec.devices, spec.wordsPerPage);
+    this.ram = this.pages.zones[0];
+    this.tables = new PageTables(state, "pte", spec.pageTables);
+    this.deviceTables = new PageTables(state, "devicePte", spec.pageTables);
+    this.vmas = new Vmas(sim, spec.vmas);
+    this.notifiers = new Notifiers(sim, spec.processes, cost.notifierNs);
+    this.tlb = new Tlbs(sim, spec.tlbEntries);
+    this.root = state.u32("mm.root", spec.processes);
+    this.rssAnon = state.i32("mm.rssAnon", spec.processes);
+    this.cpus = state.u16("mm.cpus", spec.processes);
+    this.lockSeq = state.u32("mm.lockSeq", spec.processes);
+    this.lockSeq.fill(1);
+    this.mmInUse = state.u8("mm.inUse", spec.processes);
+    this.mmapLocks = this.locks.make("mmap lock", spec.processes);
+    this.ptlTimes = sim.resource("page-table lock", spec.pageTables);
+    for (let i = 0; i < QUEUES; i++) {
+      this.ptlQueues.push(sim.queue(`page-table lock ${i}`));
+      this.vmaQueues.push(sim.queue(`vma lock ${i}`));
+    }
+    const p = (name: string) => sim.spans.phase(name);
+    this.phase = {
+      entry: p("fault entry"),
+      syscall: p("system call"),
+      alloc: p("page allocation"),
+      clear: p("page clearing"),
+      pte: p("page-table entry"),
+      access: p("access"),
+      copy: p("copy"),
+      zap: p("zap"),
+      protect: p("protect"),
+      tlb: p("cpu tlb flush"),
+    };
+    this.kindCpuFault = sim.spans.kind("cpu fault");
+    this.kindSyscall = sim.spans.kind("system call");
+    this.pgfault = sim.counters.define("pgfault");
+  }
+
+  /**
+   * Makes an empty address space.
+   *
+   * @returns its number
+   * @throws UsageError when the machine has no room for another
+   */
+  newMm(): number {
+    const mm = this.mmInUse.indexOf(0);
+    if (mm < 0) {
+      throw new UsageError(
+        `Cannot make another process: this machine was built for ${this.mmInUse.length}; give machine({ processes }) more.`,
+      );
+    }
+    this.mmInUse[mm] = 1;
+    this.root[mm] = this.tables.newRoot();
+    return mm;
+  }
+
+  /** The mmap lock of an address space, for {@link Locks}. */
+  mmapLock(mm: number): number {
+    return this.mmapLocks + mm;
+  }
+
+  /** Lets go of the mmap lock taken alone, and with it of every vma that was write-locked under it. */
+  mmapWriteUnlock(a: number, mm: number): void {
+    this.endVmaWrites(mm);
+    this.locks.unlock(a, this.mmapLock(mm));
+  }
+
+  /** Ends the write locks of all vmas of `mm`: vma_end_write_all(). */
+  endVmaWrites(mm: number): void {
+    this.lockSeq[mm]++;
+    this.vmas.generation++;
+  }
+
+  /** Whether a fault may not use the vma's own lock because a writer has it. */
+  vmaWriteLocked(vma: number): boolean {
+    return this.vmas.lockSeq[vma] === this.lockSeq[this.vmas.mm[vma]];
+  }
+
+  /** Locks a vma against faults and waits for those inside: vma_start_write(). The mmap lock is held alone. */
+  *vmaStartWrite(a: number, vma: number): Proc {
+    const { vmas } = this;
+    vmas.lockSeq[vma] = this.lockSeq[vmas.mm[vma]];
+    vmas.generation++;
+    while (vmas.faulting[vma] > 0) {
+      this.sim.mark(a, AT_VMA, vma);
+      yield this.vmaQueues[vma % QUEUES];
+    }
+  }
+
+  /** Takes the vma's lock for a fault: vma_start_read(). Fails when a writer has it. */
+  vmaStartRead(vma: number): boolean {
+    if (this.vmaWriteLocked(vma)) return false;
+    this.vmas.faulting[vma]++;
+    return true;
+  }
+
+  /** Ends {@link vmaStartRead}. */
+  vmaEndRead(vma: number): void {
+    if (--this.vmas.faulting[vma] === 0) this.sim.wake(this.vmaQueues[vma % QUEUES]);
+  }
+
+  /** Waits while another actor is stopped inside a section under the lock of a table. */
+  *waitPtl(a: number, leaf: number): Proc {
+    const t = leaf >>> 9;
+    while (this.tables.locked[t]) {
+      this.sim.mark(a, AT_PTL, t);
+      yield this.ptlQueues[t % QUEUES];
+    }
+  }
+
+  /** Holds the lock of a table over the stop that follows; {@link ptlRelease} ends it. */
+  ptlHold(leaf: number): void {
+    this.tables.locked[leaf >>> 9] = 1;
+  }
+
+  /** Ends {@link ptlHold}. */
+  ptlRelease(leaf: number): void {
+    this.tables.locked[leaf >>> 9] = 0;
+    this.sim.wake(this.ptlQueues[(leaf >>> 9) % QUEUES]);
+  }
+
+  /** Spends `ns` under the lock of a table, after whoever has it in virtual time. */
+  ptlSpend(a: number, leaf: number, phase: number, ns: number): void {
+    this.sim.hold(a, this.ptlTimes + (leaf >>> 9), phase, ns);
+  }
+
+  /** Drops a range of an address space from the translation caches of all CPUs: flush_tlb_range(). */
+  flushTlb(a: number, mm: number, start: number, end: number): void {
+    const others = Math.max(0, this.cpus[mm] - 1);
+    // A CPU flushes its own entries for next to nothing; the interrupts to the others are what costs.
+    if (others > 0) this.sim.spend(a, this.phase.tlb, this.cost.ipiBaseNs + others * this.cost.ipiPerCpuNs);
+    if (this.tlb.entries > 0 && !this.revert.has(REVERT_TLB_FLUSH)) this.tlb.flush(mm, start, end);
+  }
+}

@@ -1,0 +1,276 @@
+/**
+ * System calls on the layout of an address space: mmap(), munmap(), mprotect().
+ *
+ * All take the mmap lock alone. Lengths and addresses are in pages.
+ * @module
+ */
+import { DUE, type Proc, site } from "../sim/sim.ts";
+import { EINVAL, ENOMEM } from "./errno.ts";
+import type { Kernel } from "./kernel.ts";
+import { type Invalidation, MMU_NOTIFY_PROTECTION_VMA, MMU_NOTIFY_UNMAP } from "./notifier.ts";
+import { PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
+import {
+  PTE_DEVICE,
+  PTE_KIND,
+  PTE_MIGRATION,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_WRITE,
+  TABLE_ENTRIES,
+  VPN_END,
+} from "./pagetable.ts";
+import { VM_WRITE } from "./vma.ts";
+import { zapRange } from "./zap.ts";
+
+/** Where mappings without a wished address begin, counting down: below the stack of a 47-bit address space. */
+const MMAP_BASE = 0x7_fff0_0000;
+/** Pages under one entry of the second-highest level: 1 GiB. */
+const PUD_PAGES = TABLE_ENTRIES * TABLE_ENTRIES;
+
+const AT_MMAP = site("mmap: taking the mmap lock");
+const AT_MUNMAP = site("munmap: taking the mmap lock");
+const AT_DETACHED = site("munmap: vmas detached");
+const AT_NOTIFIED = site("munmap: notified");
+const AT_ZAPPED = site("munmap: zapped");
+const AT_MPROTECT = site("mprotect: taking the mmap lock");
+const AT_VMA = site("mprotect: one vma");
+const AT_FLUSH = site("mprotect: entries changed, translations not yet flushed");
+
+/** Finds a free range below MMAP_BASE, as high as it fits; 2 MiB aligned from 2 MiB on, as 6.7 and later do. */
+function unmappedArea(k: Kernel, mm: number, pages: number): number {
+  const align = pages >= TABLE_ENTRIES ? TABLE_ENTRIES : 1;
+  let top = MMAP_BASE;
+  for (;;) {
+    const start = Math.floor((top - pages) / align) * align;
+    if (start < 16) return -1; // mmap_min_addr: the first 64 KiB stay empty
+    const vma = k.vmas.find(mm, start);
+    if (vma < 0 || k.vmas.start[vma] >= start + pages) return start;
+    top = k.vmas.start[vma];
+  }
+}
+
+/**
+ * Maps anonymous private memory: mmap(MAP_PRIVATE | MAP_ANONYMOUS).
+ *
+ * @param vpn wished first page, which must be free (MAP_FIXED_NOREPLACE), or -1 for any
+ * @param pages length, 1 or more
+ * @param flags VM_READ, VM_WRITE
+ * @returns first page, or -EINVAL, -ENOMEM
+ */
+export function* mmap(
+  k: Kernel,
+  a: number,
+  mm: number,
+  vpn: number,
+  pages: number,
+  flags: number,
+): Proc<number> {
+  const { sim, locks, vmas } = k, lock = k.mmapLock(mm);
+  if (pages <= 0) return -EINVAL;
+  sim.spans.begin(a, k.kindSyscall, vpn);
+  sim.spend(a, k.phase.syscall, k.cost.syscallNs);
+  sim.call(a, AT_MMAP, vpn, pages, flags);
+  yield* locks.lock(a, lock);
+  sim.ret(a);
+  let start = vpn < 0 ? unmappedArea(k, mm, pages) : vpn;
+  if (start < 0 || start + pages > VPN_END) start = -ENOMEM;
+  else {
+    const next = vmas.find(mm, start);
+    if (next >= 0 && vmas.start[next] < start + pages) start = -EINVAL;
+    else {
+      // vma_merge(): a neighbour of the same kind grows instead.
+      const vma = vmas.insert(mm, start, start + pages, flags, start, 0);
+      if (vma < 0) start = -ENOMEM;
+      else {
+        vmas.mergeNext(vma);
+        const before = vmas.lookup(mm, start - 1);
+        if (start > 0 && before >= 0) vmas.mergeNext(before);
+      }
+    }
+  }
+  k.mmapWriteUnlock(a, mm);
+  sim.spans.end(a, k.kindSyscall, pages);
+  sim.progress++;
+  return start;
+}
+
+/** Cuts the vmas at both ends of a range. Returns false when there is no room for another vma. */
+function splitEnds(k: Kernel, mm: number, start: number, end: number): boolean {
+  const { vmas } = k, first = vmas.lookup(mm, start);
+  if (first >= 0 && vmas.start[first] < start && vmas.split(first, start) < 0) return false;
+  const last = vmas.lookup(mm, end);
+  return !(last >= 0 && vmas.start[last] < end && vmas.split(last, end) < 0);
+}
+
+/**
+ * Unmaps a range, with or without holes: munmap().
+ *
+ * @returns 0, -EINVAL for an empty or impossible range, -ENOMEM when a vma cannot be cut
+ */
+export function* munmap(k: Kernel, a: number, mm: number, start: number, pages: number): Proc<number> {
+  const { sim, locks, vmas, tables } = k, lock = k.mmapLock(mm), end = start + pages;
+  if (pages <= 0 || start < 0 || end > VPN_END) return -EINVAL;
+  sim.spans.begin(a, k.kindSyscall, start);
+  sim.spend(a, k.phase.syscall, k.cost.syscallNs);
+  sim.call(a, AT_MUNMAP, start, pages);
+  yield* locks.lock(a, lock);
+  sim.ret(a);
+  const finish = (rc: number): number => {
+    sim.spans.end(a, k.kindSyscall, pages);
+    sim.progress++;
+    return rc;
+  };
+  const first = vmas.find(mm, start);
+  if (first < 0 || vmas.start[first] >= end) {
+    k.mmapWriteUnlock(a, mm);
+    return finish(0);
+  }
+  if (!splitEnds(k, mm, start, end)) {
+    k.mmapWriteUnlock(a, mm);
+    return finish(-ENOMEM);
+  }
+  sim.call(a, AT_DETACHED, start, pages);
+  for (let vma = vmas.find(mm, start); vma >= 0 && vmas.start[vma] < end; vma = vmas.find(mm, start)) {
+    yield* k.vmaStartWrite(a, vma);
+    vmas.remove(vma);
+  }
+  // The vmas are gone, so what is left can go on beside readers: mmap_write_downgrade().
+  k.endVmaWrites(mm);
+  locks.downgrade(a, lock);
+  sim.ret(a);
+  const event: Invalidation = { mm, start, end, event: MMU_NOTIFY_UNMAP, owner: 0, blockable: true, seq: 0 };
+  sim.call(a, AT_NOTIFIED, start, pages);
+  yield* k.notifiers.start(a, event);
+  sim.ret(a);
+  sim.call(a, AT_ZAPPED, start, pages);
+  yield* zapRange(k, a, mm, start, end);
+  sim.ret(a);
+  k.notifiers.end(a, event);
+  const above = vmas.find(mm, end);
+  tables.freeRange(
+    k.root[mm],
+    start,
+    end,
+    vmas.endBefore(mm, start),
+    above < 0 ? VPN_END : vmas.start[above],
+  );
+  locks.readUnlock(a, lock);
+  return finish(0);
+}
+
+/** Changes the entries of one vma's range: change_protection(). Returns whether anything was there to change. */
+function* changeProtection(
+  k: Kernel,
+  a: number,
+  mm: number,
+  start: number,
+  end: number,
+  flags: number,
+): Proc<boolean> {
+  const { sim, tables, pages, cost } = k, root = k.root[mm], writable = (flags & VM_WRITE) !== 0;
+  // The notifiers hear of the range from the first 1 GiB that has a table (6.12); without tables they hear nothing.
+  let from = start;
+  while (from < end && !tables.populated(root, from)) from = nextPud(from);
+  if (from >= end) return false;
+  const event: Invalidation = {
+    mm,
+    start: from,
+    end,
+    event: MMU_NOTIFY_PROTECTION_VMA,
+    owner: 0,
+    blockable: true,
+    seq: 0,
+  };
+  sim.call(a, AT_NOTIFIED, from, end, flags);
+  yield* k.notifiers.start(a, event);
+  sim.ret(a);
+  for (let v = tables.nextLive(root, from, end); v < end; v = tables.nextLive(root, v, end)) {
+    const leaf = tables.leaf(root, v), stop = Math.min(end, v - (v & 511) + 512);
+    sim.call(a, AT_VMA, v, end, flags);
+    yield* k.waitPtl(a, leaf);
+    sim.ret(a);
+    let changed = 0;
+    for (let w = v; w < stop; w++) {
+      const e = leaf + (w & 511), pte = tables.kind[e], kind = pte & PTE_KIND, pfn = tables.pfn[e];
+      if (kind !== PTE_PRESENT && kind !== PTE_DEVICE && kind !== PTE_MIGRATION) continue;
+      changed++;
+      const access = kind === PTE_PRESENT && flags === 0 ? PTE_PROTNONE : 0;
+      tables.kind[e] = (pte & ~PTE_PROTNONE & (writable ? 0xff : ~PTE_WRITE)) | access;
+      if (!writable) continue;
+      if (kind === PTE_PRESENT && pfn !== ZERO_PFN && (pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
+        // Sole user: writable at once, no fault to come (can_change_pte_writable). Device entries stay read-only.
+        tables.kind[e] |= PTE_WRITE;
+      }
+    }
+    k.ptlSpend(a, leaf, k.phase.protect, changed * cost.protectPageNs);
+    if (sim.due(a)) {
+      k.ptlHold(leaf);
+      sim.mark(a, AT_FLUSH, v, end, flags);
+      yield DUE;
+      k.ptlRelease(leaf);
+    }
+    v = stop;
+  }
+  k.flushTlb(a, mm, from, end);
+  k.notifiers.end(a, event);
+  return true;
+}
+
+function nextPud(vpn: number): number {
+  return (Math.floor(vpn / PUD_PAGES) + 1) * PUD_PAGES;
+}
+
+/** Changes the part of a range that one vma covers: mprotect_fixup(). Returns where it ends, or a negated errno. */
+function* protectVma(k: Kernel, a: number, mm: number, at: number, end: number, flags: number): Proc<number> {
+  const { vmas } = k;
+  let vma = vmas.lookup(mm, at);
+  if (vma < 0) return -ENOMEM;
+  const stop = Math.min(end, vmas.end[vma]);
+  if (vmas.flags[vma] === flags) return stop;
+  yield* k.vmaStartWrite(a, vma);
+  if (!splitEnds(k, mm, at, stop)) return -ENOMEM;
+  vma = vmas.lookup(mm, at);
+  vmas.flags[vma] = flags;
+  vmas.generation++;
+  vmas.mergeNext(vma);
+  const before = at > 0 ? vmas.lookup(mm, at - 1) : -1;
+  if (before >= 0) vmas.mergeNext(before);
+  yield* changeProtection(k, a, mm, at, stop, flags);
+  return stop;
+}
+
+/**
+ * Changes what a range allows: mprotect(). Vmas before a hole are changed, those after it are not.
+ *
+ * @param flags VM_READ, VM_WRITE
+ * @returns 0, -EINVAL for an impossible range, -ENOMEM for a hole
+ */
+export function* mprotect(
+  k: Kernel,
+  a: number,
+  mm: number,
+  start: number,
+  pages: number,
+  flags: number,
+): Proc<number> {
+  const { sim, locks } = k, end = start + pages;
+  if (pages < 0 || start < 0 || end > VPN_END) return -EINVAL;
+  if (pages === 0) return 0;
+  sim.spans.begin(a, k.kindSyscall, start);
+  sim.spend(a, k.phase.syscall, k.cost.syscallNs);
+  sim.call(a, AT_MPROTECT, start, pages, flags);
+  yield* locks.lock(a, k.mmapLock(mm));
+  sim.ret(a);
+  let at = start, rc = 0;
+  while (at < end) {
+    sim.call(a, AT_VMA, at, end, flags);
+    rc = yield* protectVma(k, a, mm, at, end, flags);
+    sim.ret(a);
+    if (rc < 0) break;
+    at = rc;
+  }
+  k.mmapWriteUnlock(a, mm);
+  sim.spans.end(a, k.kindSyscall, pages);
+  sim.progress++;
+  return Math.min(rc, 0);
+}

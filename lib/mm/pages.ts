@@ -1,0 +1,310 @@
+/**
+ * Struct pages as columns, zones, and the allocator of page frames.
+ *
+ * A page frame number indexes every column. RAM is the first zone; each device's memory is a zone of its own that
+ * begins at a section boundary (128 MiB), as memremap_pages() gives it. Frame 0 is the shared zero page.
+ * @module
+ */
+import { UsageError } from "../errors.ts";
+import { formatBytes } from "../units.ts";
+import { type Proc, type Sim, site, type Wait } from "../sim/sim.ts";
+
+/** The page is locked: its content or mapping is being changed. */
+export const PG_LOCKED = 1;
+/** The page was written since it was last clean. */
+export const PG_DIRTY = 2;
+/** The page is on an LRU list. */
+export const PG_LRU = 4;
+/** The one mapping of this anonymous page may write without copying. */
+export const PG_ANON_EXCLUSIVE = 8;
+
+/** The shared page of zeros. */
+export const ZERO_PFN = 0;
+/** Pages in a memory section, the unit in which memory is added: 128 MiB. */
+export const SECTION_PAGES = 32768;
+/** Most page frames of a machine: a frame number and six flag bits fit 32 bits. */
+export const MAX_PAGES = 1 << 26;
+
+/** Ordinary memory. */
+export const MEMORY_SYSTEM = 0;
+/** Device memory that the CPU cannot address: MEMORY_DEVICE_PRIVATE. */
+export const MEMORY_DEVICE_PRIVATE = 1;
+
+/** What the owner of a device's memory provides: dev_pagemap_ops. */
+export interface PagemapOps {
+  /** Brings a page back to system memory because the CPU touched it; 0, or the page's process gets SIGBUS. */
+  migrateToRam(a: number, fault: DeviceFaultBack): Proc<number>;
+  /** Takes a page back whose last reference was dropped. */
+  pageFree(a: number, pfn: number): void;
+}
+
+/** A CPU fault on a device-private page: struct vm_fault as migrate_to_ram() sees it. */
+export interface DeviceFaultBack {
+  /** Address space. */
+  mm: number;
+  /** The vma of the faulting address. */
+  vma: number;
+  /** Faulting page. */
+  vpn: number;
+  /** The device page that its entry names; the fault holds a reference to it. */
+  pfn: number;
+}
+
+/** A contiguous range of page frames of one kind. */
+export interface Zone {
+  /** "RAM", or the device's name. */
+  readonly name: string;
+  /** MEMORY_SYSTEM or MEMORY_DEVICE_PRIVATE. */
+  readonly type: number;
+  /** First frame. */
+  readonly start: number;
+  /** First frame past it. */
+  readonly end: number;
+  /** Short lock of the free list, for its time. */
+  readonly lock: number;
+  /** Calls of the memory's owner; RAM has none. */
+  readonly ops: PagemapOps | undefined;
+  /** Who may see the pages of device memory: pgmap->owner. 0 for RAM. */
+  readonly owner: number;
+}
+
+const FULL = 0xffff_ffff;
+const MAX_ZONES = 16;
+const PAGE_QUEUES = 64;
+const AT_PAGE_LOCK = site("waiting for a page lock");
+
+/** All struct pages of a machine. */
+export class Pages {
+  /** PG_ flags by frame. */
+  readonly flags: Uint8Array;
+  /** References: 0 is free, mapped once and otherwise unused is 1. */
+  readonly refcount: Int32Array;
+  /** Page-table entries that map the page (device entries count, migration entries do not). */
+  readonly mapcount: Int32Array;
+  /** The page's anon_vma + 1; 0 when it belongs to nobody. */
+  readonly mapping: Uint32Array;
+  /** The page's place in its mapping: a virtual page number for anonymous memory. */
+  readonly index: Float64Array;
+  /** Content: `wordsPerPage` words of each page are modelled. */
+  readonly word: Uint32Array;
+  /** Modelled words of a page. */
+  readonly wordsPerPage: number;
+  /** Zones in ascending order of frames. */
+  readonly zones: Zone[] = [];
+  /** Bytes of host memory that one page in use takes in these columns. */
+  readonly bytesPerPage: number;
+
+  private readonly sim: Sim;
+  private readonly limit: number;
+  /** Bits by level: a frame in use; 32 frames in use; 1,024 frames in use. */
+  private readonly used0: Uint32Array;
+  private readonly used1: Uint32Array;
+  private readonly used2: Uint32Array;
+  /** By zone: first frame that was never used, a frame below which all are in use, number in use. */
+  private readonly fresh: Uint32Array;
+  private readonly lowest: Uint32Array;
+  private readonly inUse: Uint32Array;
+  private readonly queues: Wait[] = [];
+
+  /**
+   * @param sim the machine's contract
+   * @param ramPages frames of ordinary memory
+   * @param devicePages frames that devices may add, in all
+   * @param devices how many devices may add memory
+   * @param wordsPerPage modelled words of each page
+   * @throws UsageError when the frames in all exceed what a frame number can name
+   */
+  constructor(sim: Sim, ramPages: number, devicePages: number, devices: number, wordsPerPage: number) {
+    const sections = Math.ceil(ramPages / SECTION_PAGES) + Math.ceil(devicePages / SECTION_PAGES) + devices;
+    this.limit = sections * SECTION_PAGES;
+    if (this.limit > MAX_PAGES) {
+      throw new UsageError(
+        `Cannot build the machine: ${
+          formatBytes(4096 * (ramPages + devicePages))
+        } of memory in all were asked for; ` +
+          `at most ${
+            formatBytes(4096 * MAX_PAGES)
+          } can be addressed. Give the host or its devices less memory.`,
+      );
+    }
+    this.sim = sim;
+    this.wordsPerPage = wordsPerPage;
+    const n = this.limit, { state } = sim;
+    const by = (pagesEach: number) => () => this.extents(pagesEach);
+    this.flags = state.u8("page.flags", n, by(1));
+    this.refcount = state.i32("page.refcount", n, by(1));
+    this.mapcount = state.i32("page.mapcount", n, by(1));
+    this.mapping = state.u32("page.mapping", n, by(1));
+    this.index = state.f64("page.index", n, by(1));
+    this.word = state.u32("page.word", n * wordsPerPage, by(1 / wordsPerPage));
+    this.used0 = state.u32("zone.used0", n >>> 5, by(32));
+    this.used1 = state.u32("zone.used1", n >>> 10, by(1024));
+    this.used2 = state.u32("zone.used2", n >>> 15, by(SECTION_PAGES));
+    this.fresh = state.u32("zone.fresh", MAX_ZONES);
+    this.lowest = state.u32("zone.lowest", MAX_ZONES);
+    this.inUse = state.u32("zone.inUse", MAX_ZONES);
+    this.bytesPerPage = 1 + 4 + 4 + 4 + 8 + 4 * wordsPerPage;
+    for (let i = 0; i < PAGE_QUEUES; i++) this.queues.push(sim.queue(`page lock ${i}`));
+    this.addZone("RAM", MEMORY_SYSTEM, ramPages, undefined, 0);
+    const zero = this.take(this.zones[0]);
+    if (zero !== ZERO_PFN) throw new Error("the first frame must be the zero page");
+  }
+
+  private extents(pagesEach: number): number[] {
+    return this.zones.flatMap((z, i) => [z.start / pagesEach, Math.ceil(this.fresh[i] / pagesEach)]);
+  }
+
+  /**
+   * Adds memory at the next section boundary: memremap_pages() for a device.
+   *
+   * @param name the device's name
+   * @param type MEMORY_DEVICE_PRIVATE
+   * @param pages how many frames
+   * @param ops the owner's calls
+   * @param owner who may see the pages, 1 or more
+   * @returns the zone
+   */
+  addZone(name: string, type: number, pages: number, ops: PagemapOps | undefined, owner: number): Zone {
+    const last = this.zones.at(-1);
+    const start = last === undefined ? 0 : Math.ceil(last.end / SECTION_PAGES) * SECTION_PAGES;
+    if (this.zones.length === MAX_ZONES || start + pages > this.limit) {
+      throw new UsageError(
+        `Cannot add ${
+          formatBytes(4096 * pages)
+        } of device memory for "${name}": the machine was built for less. ` +
+          `Name the device in machine({ devices: … }).`,
+      );
+    }
+    const zone: Zone = {
+      name,
+      type,
+      start,
+      end: start + pages,
+      lock: this.sim.resource("zone lock"),
+      ops,
+      owner,
+    };
+    this.fresh[this.zones.length] = start;
+    this.lowest[this.zones.length] = start;
+    this.zones.push(zone);
+    return zone;
+  }
+
+  /** The zone of a frame. */
+  zoneOf(pfn: number): Zone {
+    const { zones } = this;
+    let i = zones.length - 1;
+    while (zones[i].start > pfn) i--;
+    return zones[i];
+  }
+
+  /** Whether the CPU cannot address the page. */
+  isDevicePrivate(pfn: number): boolean {
+    return pfn >= this.zones[0].end && this.zoneOf(pfn).type === MEMORY_DEVICE_PRIVATE;
+  }
+
+  /** Frames of a zone that are in use. */
+  used(zone: Zone): number {
+    return this.inUse[this.zones.indexOf(zone)];
+  }
+
+  /**
+   * Takes the lowest free frame of a zone, so that equal states are equal; its reference count becomes 1.
+   *
+   * @returns the frame, or -1 when none is free
+   */
+  take(zone: Zone): number {
+    const z = this.zones.indexOf(zone), { used0, used1, used2 } = this, end = (zone.end + 31) >>> 5;
+    let w = this.lowest[z] >>> 5;
+    while (w < end && used0[w] === FULL) {
+      w++;
+      while ((w & 31) === 0 && w < end && used1[w >>> 5] === FULL) {
+        w += 32;
+        while ((w & 1023) === 0 && w < end && used2[w >>> 10] === FULL) w += 1024;
+      }
+    }
+    if (w >= end) return -1;
+    const free = ~used0[w], bit = free & -free, pfn = (w << 5) + 31 - Math.clz32(bit);
+    if (pfn >= zone.end) return -1;
+    if ((used0[w] |= bit, used0[w]) === FULL) {
+      used1[w >>> 5] |= 1 << (w & 31);
+      if (used1[w >>> 5] === FULL) used2[w >>> 10] |= 1 << ((w >>> 5) & 31);
+    }
+    this.lowest[z] = pfn;
+    if (pfn >= this.fresh[z]) this.fresh[z] = pfn + 1;
+    this.inUse[z]++;
+    this.refcount[pfn] = 1;
+    return pfn;
+  }
+
+  /** Gives a frame back to its zone. Nothing may refer to it. */
+  private give(pfn: number, zone: Zone): void {
+    const w = pfn >>> 5, bit = 1 << (pfn & 31), z = this.zones.indexOf(zone);
+    if ((this.used0[w] & bit) === 0) throw new Error(`page ${pfn} is freed twice`);
+    this.used0[w] &= ~bit;
+    this.used1[w >>> 5] &= ~(1 << (w & 31));
+    this.used2[w >>> 10] &= ~(1 << ((w >>> 5) & 31));
+    if (pfn < this.lowest[z]) this.lowest[z] = pfn;
+    this.inUse[z]--;
+    this.flags[pfn] = 0;
+    this.mapping[pfn] = 0;
+    this.index[pfn] = 0;
+  }
+
+  /** Whether a frame is free. */
+  isFree(pfn: number): boolean {
+    return (this.used0[pfn >>> 5] & (1 << (pfn & 31))) === 0;
+  }
+
+  /** Sets the modelled content of a page to zero. */
+  clear(pfn: number): void {
+    if (this.wordsPerPage === 1) this.word[pfn] = 0;
+    else this.word.fill(0, pfn * this.wordsPerPage, (pfn + 1) * this.wordsPerPage);
+  }
+
+  /** Copies the modelled content of a page. */
+  copy(dst: number, src: number): void {
+    if (this.wordsPerPage === 1) this.word[dst] = this.word[src];
+    else {this.word.copyWithin(
+        dst * this.wordsPerPage,
+        src * this.wordsPerPage,
+        (src + 1) * this.wordsPerPage,
+      );}
+  }
+
+  /** Drops a reference: put_page(). The last one frees the page; a device's memory goes back to its owner. */
+  put(a: number, pfn: number): void {
+    const left = --this.refcount[pfn];
+    if (left > 0) return;
+    if (left < 0) throw new Error(`page ${pfn} lost a reference that nobody held`);
+    if (this.mapcount[pfn] !== 0) {
+      throw new Error(`page ${pfn} is freed while ${this.mapcount[pfn]} entries map it`);
+    }
+    const zone = this.zoneOf(pfn);
+    // The owner hears of it before the frame can be used again: page_free() comes first, as free_zone_device_folio().
+    zone.ops?.pageFree(a, pfn);
+    this.give(pfn, zone);
+  }
+
+  /** Locks a page if it is not locked: trylock_page(). */
+  trylock(pfn: number): boolean {
+    if (this.flags[pfn] & PG_LOCKED) return false;
+    this.flags[pfn] |= PG_LOCKED;
+    return true;
+  }
+
+  /** Unlocks a page and wakes who waits for it. */
+  unlock(pfn: number): void {
+    if (!(this.flags[pfn] & PG_LOCKED)) throw new Error(`page ${pfn} is unlocked but was not locked`);
+    this.flags[pfn] &= ~PG_LOCKED;
+    this.sim.wake(this.queues[pfn & (PAGE_QUEUES - 1)]);
+  }
+
+  /** Sleeps until the page is seen unlocked; it may be locked again by then. */
+  *waitUnlocked(a: number, pfn: number): Proc {
+    this.sim.mightSleep(a, "page lock");
+    if (!(this.flags[pfn] & PG_LOCKED)) return;
+    this.sim.mark(a, AT_PAGE_LOCK, pfn);
+    yield this.queues[pfn & (PAGE_QUEUES - 1)];
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * Taking pages out of page tables: zap_pte_range() and the gathering of what is freed after the flush.
+ * @module
+ */
+import { DUE, type Proc, site } from "../sim/sim.ts";
+import type { Kernel } from "./kernel.ts";
+import { ZERO_PFN } from "./pages.ts";
+import { PTE_DEVICE, PTE_KIND, PTE_MIGRATION, PTE_NONE, PTE_PRESENT } from "./pagetable.ts";
+
+const AT_TABLE = site("zap: before a table");
+const AT_FLUSH = site("zap: entries cleared, translations not yet flushed");
+
+/**
+ * Empties the entries of a range and drops what they held; pages are freed only after the flush.
+ *
+ * The caller has told the notifiers, and holds a lock that keeps the tables (the mmap lock).
+ *
+ * @param start first page
+ * @param end page past the last
+ * @returns how many pages (with device and migration entries) were dropped
+ */
+export function* zapRange(k: Kernel, a: number, mm: number, start: number, end: number): Proc<number> {
+  const { sim, tables, pages, cost, phase } = k, root = k.root[mm];
+  let zapped = 0;
+  const gathered: number[] = [];
+  for (let v = tables.nextLive(root, start, end); v < end; v = tables.nextLive(root, v, end)) {
+    const leaf = tables.leaf(root, v), stop = Math.min(end, v - (v & 511) + 512);
+    if (sim.due(a)) {
+      sim.mark(a, AT_TABLE, v, start, end, zapped);
+      yield DUE;
+    }
+    if (tables.locked[leaf >>> 9]) {
+      sim.call(a, AT_TABLE, v, start, end, zapped);
+      yield* k.waitPtl(a, leaf);
+      sim.ret(a);
+    }
+    let dropped = 0;
+    gathered.length = 0;
+    for (let w = v; w < stop; w++) {
+      const e = leaf + (w & 511), kind = tables.kind[e] & PTE_KIND;
+      if (kind === PTE_NONE) continue;
+      const pfn = tables.pfn[e];
+      tables.clear(e);
+      if (kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
+      dropped++;
+      if (kind === PTE_MIGRATION) continue; // whoever migrates the page holds it; finalize then frees it
+      if (kind !== PTE_PRESENT && kind !== PTE_DEVICE) throw new Error(`entry of kind ${kind} at page ${w}`);
+      pages.mapcount[pfn]--;
+      gathered.push(pfn);
+    }
+    k.ptlSpend(a, leaf, phase.zap, dropped * cost.zapPageNs);
+    k.rssAnon[mm] -= dropped;
+    zapped += dropped;
+    if (sim.due(a)) {
+      k.ptlHold(leaf);
+      sim.mark(a, AT_FLUSH, v, start, end, zapped);
+      yield DUE;
+      k.ptlRelease(leaf);
+    }
+    k.flushTlb(a, mm, v, stop);
+    for (const pfn of gathered) pages.put(a, pfn);
+    v = stop;
+  }
+  return zapped;
+}
