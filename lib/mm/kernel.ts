@@ -59,6 +59,9 @@ export interface Phases {
   readonly zap: number;
   readonly protect: number;
   readonly tlb: number;
+  readonly collect: number;
+  readonly unmap: number;
+  readonly finalize: number;
 }
 
 /** One simulated machine below its devices. */
@@ -150,6 +153,9 @@ export class Kernel {
       zap: p("zap"),
       protect: p("protect"),
       tlb: p("cpu tlb flush"),
+      collect: p("migrate: collect"),
+      unmap: p("migrate: unmap"),
+      finalize: p("migrate: finalize"),
     };
     this.kindCpuFault = sim.spans.kind("cpu fault");
     this.kindSyscall = sim.spans.kind("system call");

@@ -194,8 +194,10 @@ function* changeProtection(
       const e = leaf + (w & 511), pte = tables.kind[e], kind = pte & PTE_KIND, pfn = tables.pfn[e];
       if (kind !== PTE_PRESENT && kind !== PTE_DEVICE && kind !== PTE_MIGRATION) continue;
       changed++;
-      const access = kind === PTE_PRESENT && flags === 0 ? PTE_PROTNONE : 0;
-      tables.kind[e] = (pte & ~PTE_PROTNONE & (writable ? 0xff : ~PTE_WRITE)) | access;
+      tables.kind[e] = writable ? pte : pte & ~PTE_WRITE;
+      if (kind === PTE_PRESENT) {
+        tables.kind[e] = flags === 0 ? tables.kind[e] | PTE_PROTNONE : tables.kind[e] & ~PTE_PROTNONE;
+      }
       if (!writable) continue;
       if (kind === PTE_PRESENT && pfn !== ZERO_PFN && (pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
         // Sole user: writable at once, no fault to come (can_change_pte_writable). Device entries stay read-only.

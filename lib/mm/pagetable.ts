@@ -33,6 +33,8 @@ export const PTE_WRITE = 0x80;
 export const PTE_DIRTY = 0x40;
 /** A present page that its vma does not let the CPU access at present: PROT_NONE. */
 export const PTE_PROTNONE = 0x10;
+/** In a migration entry: the page had one user, who may write again without a copy. */
+export const PTE_ANON_EXCLUSIVE = 0x10;
 /** The page was used through this entry. */
 export const PTE_YOUNG = 0x20;
 

@@ -118,6 +118,13 @@ export class Spans {
     return ns;
   }
 
+  /** Begins afresh: new histograms (readers keep the old ones), no phases, no open spans. */
+  reset(): void {
+    this.kinds.forEach((h, i) => this.kinds[i] = new LatencyHistogram(h.name));
+    this.phaseNs.fill(0);
+    this.depth.fill(0);
+  }
+
   /** Number of open spans of actor `a`. */
   openSpans(a: number): number {
     return this.depth[a];

@@ -53,6 +53,11 @@ export class Locks {
     return this.readers[l] > 0 ? `${this.readers[l]} reader(s)` : "";
   }
 
+  /** The queue on which those sleep who wait for lock `l`. */
+  queue(l: number): Wait {
+    return this.queues[l];
+  }
+
   /** Takes the lock alone: mutex_lock(), down_write(). */
   *lock(a: number, l: number): Proc {
     const { sim, owner, readers } = this;

@@ -28,6 +28,9 @@ export class LivelockError extends Error {
 /** Resumes without one finished operation after which a run counts as a livelock. */
 export const LIVELOCK_BOUND = 1_000_000;
 
+/** Virtual time after which the clock takes control back even if nobody else is due. */
+const LONGEST_SLICE_NS = 2_000_000;
+
 function deadlock(sim: Sim, actors: readonly Actor[]): DeadlockError {
   const waiting = actors.filter(({ a }) => sim.waitingOn[a] !== DUE);
   return new DeadlockError(`deadlock:\n${waiting.map(({ a }) => `  ${sim.waitText(a)}`).join("\n")}`);
@@ -205,7 +208,8 @@ export class Clock {
         // The running actor leaves the heap, so that a wake can push without disturbing it.
         const last = heap[--this.size];
         if (this.size > 0) this.sink(last);
-        sim.horizonNs = Infinity;
+        // Alone, an actor would never stop: it comes back now and then, so that a long run can show progress and end.
+        sim.horizonNs = sim.nowNs[actor.a] + LONGEST_SLICE_NS;
         if (this.size > 0) this.lowerHorizon(actor.a, heap[0]);
         this.events++;
         if (resume(sim, actor)) this.left--;

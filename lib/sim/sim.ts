@@ -65,6 +65,7 @@ export class Sim {
   progress = 0;
 
   private readonly frames: Float64Array;
+  private readonly history: Uint32Array;
   private readonly frameTop: Uint8Array;
   private readonly atomicDepth: Uint8Array;
   private readonly random: Uint32Array;
@@ -88,6 +89,7 @@ export class Sim {
     this.waitingOn = this.state.i32("sim.waitingOn", maxActors);
     this.frames = this.state.f64("sim.frames", maxActors * FRAME_RECORDS * RECORD);
     this.frameTop = this.state.u8("sim.frameTop", maxActors);
+    this.history = this.state.u32("sim.history", maxActors);
     this.atomicDepth = this.state.u8("sim.atomicDepth", maxActors);
     this.random = this.state.u32("sim.random", 4);
     this.random.set([seed >>> 0, Math.floor(seed / 0x1_0000_0000) >>> 0, 0x9e3779b9, 1]);
@@ -158,6 +160,29 @@ export class Sim {
     this.frames.fill(0, a * FRAME_RECORDS * RECORD, (a + 1) * FRAME_RECORDS * RECORD);
     this.frameTop[a] = 0;
     this.atomicDepth[a] = 0;
+    this.history[a] = 0;
+  }
+
+  /** Sets all clocks to zero and forgets all counts and latencies, for a run of its own. State stays as it is. */
+  resetAccounts(): void {
+    this.nowNs.fill(0);
+    this.freeAtNs.fill(0);
+    this.spans.reset();
+    this.counters.values.fill(0);
+    this.progress = 0;
+  }
+
+  /**
+   * Folds what an operation told its caller into the actor's history.
+   *
+   * Code that keeps no frames (a user's program, a driver in a notebook) is deterministic in what it was told, so its
+   * history stands for its place and its locals.
+   */
+  note(a: number, told: number): void {
+    let h = this.history[a] ^ Math.imul(told | 0, 0x85ebca6b) ^
+      Math.imul(Math.floor(told / 0x1_0000_0000), 0xc2b2ae35);
+    h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+    this.history[a] = (h ^ (h >>> 12)) + 0x9e3779b9;
   }
 
   /** The frame of an actor, outermost call first: site names with their locals. */
@@ -304,5 +329,13 @@ export class Sim {
     const perMillion = this.failing.size === 0 ? 0 : this.failing.get(point) ?? 0;
     if (perMillion === 0) return false;
     return this.horizonNs < 0 ? this.choose(a, 2) === 1 : this.choose(a, 1_000_000) < perMillion;
+  }
+
+  /**
+   * Whether a deadline has passed. The explorer has no time: there it passes where failure point "timeout" is on, as a
+   * choice, and never otherwise.
+   */
+  expired(a: number, deadlineNs: number): boolean {
+    return this.horizonNs < 0 ? this.fails(a, "timeout") : this.nowNs[a] >= deadlineNs;
   }
 }

@@ -1,0 +1,141 @@
+/**
+ * A link between host and device, and the engine that moves pages over it.
+ * @module
+ */
+import { transferNs } from "../profiles/transfer.ts";
+import { Timeline } from "../record/timeline.ts";
+import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
+import { EIO } from "../mm/errno.ts";
+import type { Pages } from "../mm/pages.ts";
+import { PAGE_SIZE } from "../units.ts";
+
+/** In a list of frames: no page; as a source it reads as zeros. */
+export const NO_PAGE = 0xffff_ffff;
+
+/** Whatever copies pages for a migration: a device's DMA engine, a plain one, a CPU. */
+export interface CopyEngine {
+  /**
+   * Copies pages of memory.
+   *
+   * @param a actor that waits for the copy
+   * @param src source frames; {@link NO_PAGE} is a page of zeros
+   * @param dst destination frames, or {@link NO_PAGE} to leave a row out
+   * @param n rows
+   * @returns 0, or -EIO when nothing was copied
+   */
+  copy(a: number, src: Uint32Array, dst: Uint32Array, n: number): Proc<number>;
+}
+
+/** A point-to-point link: a latency, a rate, one transfer at a time in each call's order. */
+export class Link {
+  /** Bytes over virtual time since the last {@link reset}. */
+  bytes: Timeline;
+  /** The link's name in charts. */
+  readonly name: string;
+  private readonly sim: Sim;
+  private readonly channel: number;
+  private readonly phase: number;
+  private readonly latencyNs: number;
+  private readonly bytesPerSecond: number;
+
+  /**
+   * @param sim the machine's contract
+   * @param name for charts and reports
+   * @param latencyNs fixed part of a transfer
+   * @param bytesPerSecond rate
+   */
+  constructor(sim: Sim, name: string, latencyNs: number, bytesPerSecond: number) {
+    this.sim = sim;
+    this.name = name;
+    this.latencyNs = latencyNs;
+    this.bytesPerSecond = bytesPerSecond;
+    this.bytes = new Timeline(name, "bytes");
+    this.channel = sim.resource("link");
+    this.phase = sim.spans.phase("copy over the link");
+  }
+
+  /** Begins a timeline of its own; readers keep the old one. */
+  reset(): void {
+    this.bytes = new Timeline(this.name, "bytes");
+  }
+
+  /** Moves `bytes` for actor `a`, after the transfers before it. */
+  transfer(a: number, bytes: number): void {
+    const ns = transferNs(bytes, this.latencyNs, this.bytesPerSecond);
+    const from = this.sim.hold(a, this.channel, this.phase, ns);
+    this.bytes.addSpan(from, from + ns, bytes);
+  }
+}
+
+const AT_MAP = site("dma: before the mapping");
+const AT_PAGE = site("dma: before a page is copied");
+const AT_DONE = site("dma: copied");
+
+/** A device's DMA engine with one channel. */
+export class DmaEngine implements CopyEngine {
+  private readonly phaseMap: number;
+  private readonly phaseSetup: number;
+
+  /**
+   * @param sim the machine's contract
+   * @param pages struct pages, whose content it moves
+   * @param link the way to the host
+   * @param mapPageNs cost of mapping one page for DMA
+   * @param setupNs cost of submitting a transfer
+   */
+  constructor(
+    private readonly sim: Sim,
+    private readonly pages: Pages,
+    private readonly link: Link,
+    private readonly mapPageNs: number,
+    private readonly setupNs: number,
+  ) {
+    this.phaseMap = sim.spans.phase("dma map");
+    this.phaseSetup = sim.spans.phase("dma submit");
+  }
+
+  /**
+   * Maps system pages for the device: dma_map_page().
+   *
+   * @returns 0, or -EIO when the mapping fails (failure point "dma map")
+   */
+  map(a: number, n: number): number {
+    this.sim.spend(a, this.phaseMap, n * this.mapPageNs);
+    return this.sim.fails(a, "dma map") ? -EIO : 0;
+  }
+
+  /** Maps, submits, copies, waits. Other actors run while pages are under way. */
+  *copy(a: number, src: Uint32Array, dst: Uint32Array, n: number): Proc<number> {
+    const { sim, pages } = this;
+    if (sim.due(a)) {
+      sim.mark(a, AT_MAP, n);
+      yield DUE;
+    }
+    let copied = 0, mapped = 0;
+    for (let i = 0; i < n; i++) {
+      if (dst[i] === NO_PAGE) continue;
+      copied++;
+      if (src[i] !== NO_PAGE) mapped++;
+    }
+    if (copied === 0) return 0;
+    const rc = this.map(a, copied);
+    if (rc !== 0) return rc;
+    for (let i = 0; i < n; i++) {
+      if (dst[i] === NO_PAGE) continue;
+      if (sim.grain === 1 && sim.due(a)) {
+        sim.mark(a, AT_PAGE, i, n);
+        yield DUE;
+      }
+      if (src[i] === NO_PAGE) pages.clear(dst[i]);
+      else pages.copy(dst[i], src[i]);
+    }
+    sim.spend(a, this.phaseSetup, this.setupNs);
+    // Pages of zeros are filled where they are and do not cross the link.
+    if (mapped > 0) this.link.transfer(a, mapped * PAGE_SIZE);
+    if (sim.due(a)) {
+      sim.mark(a, AT_DONE, n);
+      yield DUE;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * What a run leaves behind: counts, latencies, phases, throughput, a digest.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { type Columns, columnsOf } from "../record/columns.ts";
+import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
+import type { LatencyHistogram } from "../record/histogram.ts";
+import type { Timeline } from "../record/timeline.ts";
+import { formatBytes, formatCount, formatNs, formatRate } from "../units.ts";
+import type { Machine } from "./machine.ts";
+
+/** Why a run ended. */
+export type RunEnd = "done" | "budget" | "interrupted";
+
+/** What came of one actor's program. */
+export interface ActorOutcome {
+  /** The actor's name in `m.run({ name: … })`. */
+  readonly name: string;
+  /** What it ran. */
+  readonly workload: string;
+  /** Pages accessed. */
+  readonly pages: number;
+  /** Accesses that ended in a signal or an errno. */
+  readonly signals: number;
+  /** Reads that did not find the word last written. */
+  readonly mismatches: number;
+  /** Virtual time at which it ended (or was when the run was cut short). */
+  readonly endNs: number;
+}
+
+/** The result of `m.run(…)`: all in virtual time, but for `wallSeconds`. */
+export class Run implements Displayable {
+  /** CPU faults, from the access to its return. */
+  readonly cpuFaults: LatencyHistogram;
+  /** Device faults, with the migration that they cause. */
+  readonly deviceFaults: LatencyHistogram;
+  /** Invalidations: the time until all subscribers are done. */
+  readonly invalidations: LatencyHistogram;
+  /** Migrations to the device, one a batch. */
+  readonly migrationsToDevice: LatencyHistogram;
+  /** Migrations back to system memory, one a batch. */
+  readonly migrationsToSystem: LatencyHistogram;
+  /** Bytes over each device's link by virtual time. */
+  readonly links: readonly Timeline[];
+  /** Count, mean and percentiles of every kind of span. */
+  readonly latencies: Columns;
+  /** Where the time of every kind of span went; a kind's phases add up to its latencies. */
+  readonly phases: Columns;
+  /** Event counts, as /proc/vmstat has them. */
+  readonly counters: Columns;
+  /** Single spans, when the run was asked to keep them. */
+  readonly events: Columns;
+  /** SHA-256 of state, counts and histograms: the same seed and parameters give the same digest anywhere. */
+  readonly digest: string;
+
+  /**
+   * @param m the machine that ran
+   * @param actors what came of each actor
+   * @param virtualNs virtual time from start to end
+   * @param wallSeconds time that the simulation took on this computer
+   * @param resumes how often an actor was resumed
+   * @param end why it ended
+   */
+  constructor(
+    m: Machine,
+    readonly actors: readonly ActorOutcome[],
+    readonly virtualNs: number,
+    readonly wallSeconds: number,
+    readonly resumes: number,
+    readonly end: RunEnd,
+  ) {
+    const { spans, counters } = m.kernel.sim;
+    this.cpuFaults = spans.histogram("cpu fault");
+    this.deviceFaults = spans.histogram("device fault");
+    this.invalidations = spans.histogram("invalidation");
+    this.migrationsToDevice = spans.histogram("migration to device");
+    this.migrationsToSystem = spans.histogram("migration to system");
+    this.links = m.deviceList.map((d) => d.link.bytes);
+    this.latencies = spans.summary();
+    this.phases = spans.phases();
+    this.counters = counters.columns();
+    this.events = spans.events.columns(spans.kinds.map((h) => h.name));
+    const sha = createHash("sha256");
+    sha.update(m.kernel.sim.state.digest());
+    sha.update(counters.values);
+    for (const part of spans.digestParts()) sha.update(part);
+    for (const link of this.links) sha.update(link.amounts);
+    sha.update(
+      Float64Array.of(virtualNs, ...actors.flatMap((a) => [a.pages, a.signals, a.mismatches, a.endNs])),
+    );
+    this.digest = sha.digest("hex");
+  }
+
+  private counter(name: string): number {
+    const i = (this.counters.columns.counter as readonly string[] | undefined)?.indexOf(name) ?? -1;
+    return i < 0 ? 0 : (this.counters.columns.count as Float64Array)[i];
+  }
+
+  /** Pages that went to a device. */
+  get pagesToDevice(): number {
+    return this.counter("pages_to_device");
+  }
+
+  /** Pages that came back to system memory. */
+  get pagesToSystem(): number {
+    return this.counter("pages_to_system");
+  }
+
+  /** Bytes that migrated, both ways. */
+  get movedBytes(): number {
+    return 4096 * (this.pagesToDevice + this.pagesToSystem);
+  }
+
+  /** Reads of all programs that did not find the word last written; 0 or the model is wrong. */
+  get mismatches(): number {
+    return this.actors.reduce((n, a) => n + a.mismatches, 0);
+  }
+
+  /** The main figures, one a row. */
+  summary(): Columns {
+    const h = this.invalidations, seconds = this.virtualNs / 1e9;
+    const rows: { figure: string; value: string }[] = [
+      { figure: "virtual time", value: formatNs(this.virtualNs) },
+      { figure: "CPU faults", value: formatCount(this.cpuFaults.count) },
+      { figure: "device faults", value: formatCount(this.deviceFaults.count) },
+      { figure: "pages to device", value: formatCount(this.pagesToDevice) },
+      { figure: "pages back to system", value: formatCount(this.pagesToSystem) },
+      { figure: "bytes migrated", value: formatBytes(this.movedBytes) },
+      {
+        figure: "migration throughput",
+        value: formatRate(seconds === 0 ? 0 : Math.round(this.movedBytes / seconds)),
+      },
+      { figure: "invalidations", value: formatCount(h.count) },
+      { figure: "invalidation p50", value: formatNs(h.percentileNs(50)) },
+      { figure: "invalidation p99", value: formatNs(h.percentileNs(99)) },
+    ];
+    return columnsOf(
+      this.end === "done" ? "What happened" : `What happened until the run was cut short (${this.end})`,
+      rows,
+    );
+  }
+
+  /** @inheritdoc */
+  [DISPLAY](): Display {
+    const faults = this.cpuFaults.count + this.deviceFaults.count;
+    const speed = this.wallSeconds > 0
+      ? `, ${formatCount(Math.round(faults / this.wallSeconds))} faults a second`
+      : "";
+    const wrong = this.actors.filter((a) => a.signals > 0 || a.mismatches > 0).map((a) =>
+      `${a.name}: ${a.signals} accesses failed, ${a.mismatches} reads found another word than was written`
+    );
+    const text = [
+      `${formatNs(this.virtualNs)} of virtual time, simulated in ${this.wallSeconds.toFixed(2)} s${speed}`,
+      ...wrong,
+      `digest ${this.digest.slice(0, 16)}`,
+    ];
+    return { text: text.join("\n"), tables: [this.summary(), this.latencies] };
+  }
+}
