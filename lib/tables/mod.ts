@@ -1,0 +1,17 @@
+/** Tables out of recorded columns: Arquero for questions, Arrow and CSV for files, text and HTML for readers. */
+export {
+  agg,
+  type Aggregate,
+  type Cell,
+  type DataTable,
+  desc,
+  type Descending,
+  type Row,
+} from "./arquero.ts";
+export { fromArquero, toArquero } from "./arquero.ts";
+export { fromArrow, toArrow } from "./arrow.ts";
+export { isColumns } from "./check.ts";
+export { toCsv } from "./csv.ts";
+export { toHtml } from "./html.ts";
+export { summarize } from "./summary.ts";
+export { type TextOptions, toText } from "./text.ts";
