@@ -21,6 +21,9 @@ export type Proc<R = void> = Generator<Wait, R, void>;
 const RECORD = 5;
 const FRAME_RECORDS = 24;
 
+/** In the first slot of a frame: the actor's program has ended. */
+const ENDED = -1;
+
 const siteNames: string[] = ["start"];
 /**
  * Names a place where code can stop, for frames and for reports.
@@ -155,9 +158,11 @@ export class Sim {
     }
   }
 
-  /** Empties an actor's frame when its program has ended, so that an ended actor is one state. */
+  /** Empties an actor's frame when its program has ended, so that an ended actor is one state, and not an unbegun one. */
   clearFrame(a: number): void {
-    this.frames.fill(0, a * FRAME_RECORDS * RECORD, (a + 1) * FRAME_RECORDS * RECORD);
+    const first = a * FRAME_RECORDS * RECORD;
+    this.frames.fill(0, first, first + FRAME_RECORDS * RECORD);
+    this.frames[first] = ENDED;
     this.frameTop[a] = 0;
     this.atomicDepth[a] = 0;
     this.history[a] = 0;
@@ -189,7 +194,7 @@ export class Sim {
   where(a: number): string[] {
     return Array.from({ length: this.frameTop[a] + 1 }, (_, k) => {
       const i = (a * FRAME_RECORDS + k) * RECORD;
-      return `${siteNames[this.frames[i]]} (${this.frames.subarray(i + 1, i + RECORD).join(" ")})`;
+      return `${siteNames[this.frames[i]] ?? "ended"} (${this.frames.subarray(i + 1, i + RECORD).join(" ")})`;
     });
   }
 

@@ -334,28 +334,21 @@ export class DummyDevice {
 
   /** Brings the device's own table in step with a migration that its notifier let pass as its own. */
   private *updateMirror(a: number, m: MigrateVma, toDevice: boolean): Proc {
-    const { k } = this, mirror = this.mirror(m.mm), { deviceTables: tables, sim } = k;
+    const { k } = this, { table } = this.mirror(m.mm), { sim } = k;
     yield* k.locks.lock(a, this.lock);
     let changed = 0, removed = 0;
     for (let i = 0; i < m.end - m.start; i++) {
       if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
       const vpn = m.start + i;
-      if (toDevice) {
-        const leaf = tables.leafAlloc(mirror.root, vpn);
-        if (leaf < 0) continue; // the device will fault on it
-        // A page made from a hole is writable if its vma is; the device asks for that when it first writes.
-        const write = m.src[i] & MIGRATE_PFN_WRITE ? PTE_WRITE : 0;
-        tables.set(leaf + (vpn & 511), PTE_PRESENT | write, migratePfnToPage(m.dst[i]));
-        changed++;
-      } else {
-        const e = tables.entry(mirror.root, vpn);
-        if (e < 0 || tables.kind[e] === 0) continue;
-        tables.clear(e);
-        removed++;
-      }
+      // A page made from a hole is writable if its vma is; the device asks for that when it first writes.
+      if (!toDevice) removed += table.zap(vpn, vpn + 1);
+      else if (table.set(vpn, migratePfnToPage(m.dst[i]), (m.src[i] & MIGRATE_PFN_WRITE) !== 0)) changed++;
     }
     sim.spend(a, this.phase.table, (changed + removed) * this.spec.cost.pteUpdateNs);
-    if (removed > 0) sim.spend(a, this.phase.flush, this.spec.cost.tlbInvalidateNs);
+    if (removed > 0) {
+      table.flush(m.start, m.end);
+      sim.spend(a, this.phase.flush, this.spec.cost.tlbInvalidateNs);
+    }
     k.locks.unlock(a, this.lock);
   }
 
@@ -388,7 +381,7 @@ export class DummyDevice {
           yield DUE;
         }
         const chunk = Math.min(end, sim.grain === 1 ? v + 1 : v - (v & 511) + 512);
-        const leaf = tables.leaf(mirror.root, v), from = v;
+        const leaf = tables.leaf(mirror.table.root, v), from = v;
         let remote = 0;
         for (; leaf >= 0 && v < chunk; v++) {
           const e = leaf + (v & 511), flags = kind[e];

@@ -1,0 +1,157 @@
+/**
+ * The page table of a device and the translations that its TLB holds.
+ *
+ * Hardware reads both without any lock: a store goes where the TLB says, until the driver flushes it.
+ * @module
+ */
+import { HMM_PFN_MASK, HMM_PFN_VALID, HMM_PFN_WRITE } from "../hmm/range.ts";
+import type { Kernel } from "../mm/kernel.ts";
+import { PTE_KIND, PTE_NONE, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
+
+/** Translations that a device's TLB keeps. */
+const TLB_ENTRIES = 4;
+/** One word of a TLB: 0 for none, else frame, a bit for writing, and one to tell frame 0 from nothing. */
+const TLB_VALID = 1, TLB_WRITE = 2, TLB_SHIFT = 2;
+
+let tables = 0;
+
+/** One device's table of one address space. */
+export class DeviceTable {
+  /** Root in the kernel's pool of device tables. */
+  readonly root: number;
+  private readonly k: Kernel;
+  private readonly tlbVpn: Float64Array;
+  private readonly tlbEntry: Float64Array;
+  /** [0] stores into pages that were free at that time */
+  private readonly stale: Uint32Array;
+
+  /** @param k the machine */
+  constructor(k: Kernel) {
+    this.k = k;
+    this.root = k.deviceTables.newRoot();
+    const name = `deviceTlb.${tables++}`;
+    this.tlbVpn = k.sim.state.f64(`${name}.vpn`, TLB_ENTRIES);
+    this.tlbEntry = k.sim.state.f64(`${name}.entry`, TLB_ENTRIES);
+    this.stale = k.sim.state.u32(`${name}.stale`, 1);
+  }
+
+  /**
+   * Enters what hmm_range_fault() found.
+   *
+   * @param start first page
+   * @param pfns HMM_PFN_ entries of the pages from `start` on
+   * @param n how many
+   * @returns how many entries were made; -1 when no table is left
+   */
+  map(start: number, pfns: Uint32Array, n: number): number {
+    let made = 0;
+    for (let i = 0; i < n; i++) {
+      if (!(pfns[i] & HMM_PFN_VALID)) continue;
+      if (!this.set(start + i, pfns[i] & HMM_PFN_MASK, (pfns[i] & HMM_PFN_WRITE) !== 0)) return -1;
+      made++;
+    }
+    return made;
+  }
+
+  /** Enters one page. Returns false when no table is left. */
+  set(vpn: number, pfn: number, write: boolean): boolean {
+    const { deviceTables } = this.k, leaf = deviceTables.leafAlloc(this.root, vpn);
+    if (leaf < 0) return false;
+    deviceTables.set(leaf + (vpn & 511), PTE_PRESENT | (write ? PTE_WRITE : 0), pfn);
+    return true;
+  }
+
+  /**
+   * Empties a range of the table; the TLB still holds what it held.
+   *
+   * @returns how many entries were there
+   */
+  zap(start: number, end: number): number {
+    const { deviceTables } = this.k;
+    let gone = 0;
+    for (
+      let v = deviceTables.nextLive(this.root, start, end);
+      v < end;
+      v = deviceTables.nextLive(this.root, v, end)
+    ) {
+      const leaf = deviceTables.leaf(this.root, v), stop = Math.min(end, v - (v & 511) + 512);
+      for (; v < stop; v++) {
+        const e = leaf + (v & 511);
+        if (deviceTables.kind[e] === PTE_NONE) continue;
+        deviceTables.clear(e);
+        gone++;
+      }
+    }
+    return gone;
+  }
+
+  /** Drops a range from the TLB. */
+  flush(start: number, end: number): void {
+    for (let i = 0; i < TLB_ENTRIES; i++) {
+      const vpn = this.tlbVpn[i];
+      if (this.tlbEntry[i] === 0 || vpn < start || vpn >= end) continue;
+      this.tlbVpn[i] = this.tlbEntry[i] = 0;
+    }
+  }
+
+  /** The frame that the table has for a page; -1 for none, -2 when it must not write there. */
+  translate(vpn: number, write: boolean): number {
+    const { deviceTables } = this.k, e = deviceTables.entry(this.root, vpn);
+    if (e < 0 || (deviceTables.kind[e] & PTE_KIND) !== PTE_PRESENT) return -1;
+    return write && !(deviceTables.kind[e] & PTE_WRITE) ? -2 : deviceTables.pfn[e];
+  }
+
+  /** As {@link translate}, but as the hardware does it: through the TLB, which keeps what it finds. */
+  walk(vpn: number, write: boolean): number {
+    const i = vpn % TLB_ENTRIES, cached = this.tlbVpn[i] === vpn ? this.tlbEntry[i] : 0;
+    if (cached !== 0 && (!write || cached % 4 >= TLB_WRITE)) return Math.floor(cached / 2 ** TLB_SHIFT);
+    const pfn = this.translate(vpn, write);
+    if (pfn < 0) return pfn;
+    this.tlbVpn[i] = vpn;
+    this.tlbEntry[i] = pfn * 2 ** TLB_SHIFT + TLB_VALID + (this.translate(vpn, true) >= 0 ? TLB_WRITE : 0);
+    return pfn;
+  }
+
+  /** Stores a word through the TLB and the table, as hardware does. Returns false for a device fault. */
+  store(vpn: number, value: number): boolean {
+    const { pages } = this.k, pfn = this.walk(vpn, true);
+    if (pfn < 0) return false;
+    if (pages.isFree(pfn)) this.stale[0] = 1;
+    pages.word[pfn * pages.wordsPerPage] = value;
+    return true;
+  }
+
+  /** Whether a store of the hardware ever went into a free page: a use after free by the device. */
+  get storedToFreed(): boolean {
+    return this.stale[0] !== 0;
+  }
+
+  /** A range as the transcripts write it: `.` nothing, `r` readable, `w` writable. */
+  text(start: number, n: number): string {
+    return Array.from({ length: n }, (_, i) => {
+      if (this.translate(start + i, false) < 0) return ".";
+      return this.translate(start + i, true) < 0 ? "r" : "w";
+    }).join("");
+  }
+
+  /**
+   * Checks the table against the process's: every entry must name the page that the process's own entry names, and may
+   * be written only where that one may.
+   *
+   * @param mm the mirrored address space
+   * @param start first page
+   * @param n how many
+   * @returns the first page that is stale, or -1
+   */
+  stalePage(mm: number, start: number, n: number): number {
+    const { k } = this;
+    for (let v = start; v < start + n; v++) {
+      const pfn = this.translate(v, false);
+      if (pfn < 0) continue;
+      const e = k.tables.entry(k.root[mm], v);
+      if (e < 0 || k.tables.pfn[e] !== pfn || k.tables.kind[e] === PTE_NONE) return v;
+      if (this.translate(v, true) >= 0 && !(k.tables.kind[e] & PTE_WRITE)) return v;
+    }
+    return -1;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * One schedule again, step by step.
+ * @module
+ */
+import { UsageError } from "../errors.ts";
+import { type Columns, columnsOf } from "../record/columns.ts";
+import { resume } from "../sim/runners.ts";
+import { type Model, stoppingEverywhere } from "./search.ts";
+
+const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+/** What a schedule did. */
+export interface Replayed {
+  /** The rule that was broken at its end, if one was. */
+  readonly rule: string | undefined;
+  /** Every step: number, actor, where it stopped, what it waits for. */
+  readonly steps: Columns;
+  /** Whether every program ended. */
+  readonly ended: boolean;
+}
+
+/**
+ * Runs one schedule of a model and watches every step.
+ *
+ * @param model the model that the schedule is of, in the same initial state
+ * @param schedule decisions as a {@link Model}'s search wrote them; "" lets the first always go on
+ * @returns the steps and what was broken; the machine is back in its initial state afterwards
+ * @throws UsageError when the schedule is of another model
+ */
+export function replayModel(model: Model, schedule: string): Replayed {
+  const { sim } = model, initial = sim.state.snapshot();
+  let at = 0;
+  const wrong = (n: number, what: string): UsageError =>
+    new UsageError(
+      `Cannot replay "${schedule}": at character ${at} there are ${n} ${what}, the schedule says "${
+        schedule.slice(at, at + 2)
+      }"; it is of another model or another revert list.`,
+    );
+  const decide = (n: number, choice: boolean): number => {
+    if (n === 1) return 0;
+    if (at >= schedule.length) return 0;
+    if ((schedule[at] === "?") !== choice) {
+      throw wrong(n, choice ? "outcomes of a choice" : "actors that can go on");
+    }
+    if (choice) at++;
+    const x = DIGITS.indexOf(schedule[at++]);
+    if (x < 0 || x >= n) throw wrong(n, choice ? "outcomes of a choice" : "actors that can go on");
+    return x;
+  };
+  const rows: Record<string, number | string>[] = [];
+  let rule: string | undefined, ended = false;
+  stoppingEverywhere(sim, (_a, n) => decide(n, true), () => {
+    const actors = model.begin(), done = new Uint8Array(actors.length);
+    while (rule === undefined) {
+      const can = actors.map((_, i) => i).filter((i) => !done[i] && sim.waitingOn[actors[i].a] === 0);
+      if (can.length === 0) {
+        ended = done.every((d) => d === 1);
+        rule = ended ? model.checkEnd?.() : "deadlock";
+        break;
+      }
+      // A schedule names its decisions up to what it shows: a violation in mid-way ends it there.
+      const i = can[decide(can.length, false)], { a } = actors[i];
+      try {
+        if (resume(sim, actors[i])) done[i] = 1;
+        rule = model.check?.();
+      } catch (e) {
+        if (e instanceof UsageError) throw e;
+        sim.current = -1;
+        rule = `error: ${e instanceof Error ? e.message : e}`;
+      }
+      const where = done[i]
+        ? "ended"
+        : sim.waitingOn[a] !== 0
+        ? `sleeps: ${sim.where(a).at(-1)}`
+        : sim.where(a).at(-1) ?? "";
+      rows.push({ step: rows.length + 1, actor: sim.actorName(a), stopsAt: where, broken: rule ?? "" });
+    }
+  });
+  sim.state.restore(initial);
+  sim.noSleepers();
+  if (at < schedule.length && rule === undefined) {
+    throw new UsageError(
+      `Cannot replay "${schedule}": it goes on after everything has ended; it is of another model.`,
+    );
+  }
+  return { rule, steps: columnsOf(`Schedule ${schedule || "(none)"}`, rows), ended };
+}
