@@ -76,7 +76,8 @@ export class LatencyHistogram {
    */
   percentileNs(p: number): number {
     if (this.count === 0) return 0;
-    const rank = Math.max(1, Math.ceil((p / 100) * this.count));
+    // Multiplied first: 7 / 100 * 100 is more than 7, and its ceiling the next rank.
+    const rank = Math.max(1, Math.ceil((p * this.count) / 100));
     let seen = 0;
     for (let b = 0; b < BUCKETS; b++) {
       seen += this.counts[b];
