@@ -37,3 +37,59 @@ export { Process, type Protection, Region, type Word } from "./machine/process.t
 export type { Progress, Started, Workload } from "./machine/workload.ts";
 export { stream } from "./workloads/stream.ts";
 export { touch, type TouchOptions } from "./workloads/touch.ts";
+export { inTurns, type Turn } from "./workloads/turns.ts";
+export { replayTrace } from "./workloads/replay.ts";
+export { builtinTrace, type PageTrace, readTraceFile, traceNames } from "./workloads/trace_file.ts";
+export {
+  type Driver,
+  driver,
+  type DriverFault,
+  DriverHandle,
+  type DriverInvalidation,
+  type DriverKernel,
+  type DriverMutex,
+  type DriverRange,
+  type DriverSpec,
+  type DriverTable,
+  hmmRange,
+  hmmRangeFault,
+  mmuIntervalReadBegin,
+  mmuIntervalReadRetry,
+  mmuIntervalSetSeq,
+  type Subscription,
+} from "./machine/driver.ts";
+export { DeviceThread, Thread } from "./machine/thread.ts";
+export {
+  Exploration,
+  explore,
+  type ExploreOptions,
+  type Litmus,
+  litmus,
+  type LitmusActor,
+  type LitmusContext,
+  type LitmusParts,
+  type LitmusRules,
+  type LitmusSpec,
+  Replay,
+  replay,
+} from "./explore/litmus.ts";
+export type { SearchOptions, SearchResult, Violation } from "./explore/search.ts";
+export { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, EPERM, errnoName } from "./mm/errno.ts";
+export {
+  MMU_NOTIFY_CLEAR,
+  MMU_NOTIFY_EXCLUSIVE,
+  MMU_NOTIFY_MIGRATE,
+  MMU_NOTIFY_PROTECTION_PAGE,
+  MMU_NOTIFY_PROTECTION_VMA,
+  MMU_NOTIFY_RELEASE,
+  MMU_NOTIFY_SOFT_DIRTY,
+  MMU_NOTIFY_UNMAP,
+} from "./mm/notifier.ts";
+export {
+  HMM_PFN_ERROR,
+  HMM_PFN_REQ_FAULT,
+  HMM_PFN_REQ_WRITE,
+  HMM_PFN_VALID,
+  HMM_PFN_WRITE,
+} from "./hmm/range.ts";
+export type { Proc, Wait } from "./sim/sim.ts";

@@ -13,8 +13,6 @@ const TLB_ENTRIES = 4;
 /** One word of a TLB: 0 for none, else frame, a bit for writing, and one to tell frame 0 from nothing. */
 const TLB_VALID = 1, TLB_WRITE = 2, TLB_SHIFT = 2;
 
-let tables = 0;
-
 /** One device's table of one address space. */
 export class DeviceTable {
   /** Root in the kernel's pool of device tables. */
@@ -29,7 +27,7 @@ export class DeviceTable {
   constructor(k: Kernel) {
     this.k = k;
     this.root = k.deviceTables.newRoot();
-    const name = `deviceTlb.${tables++}`;
+    const name = k.sim.state.unique("device tlb");
     this.tlbVpn = k.sim.state.f64(`${name}.vpn`, TLB_ENTRIES);
     this.tlbEntry = k.sim.state.f64(`${name}.entry`, TLB_ENTRIES);
     this.stale = k.sim.state.u32(`${name}.stale`, 1);

@@ -4,6 +4,7 @@
  */
 import type { DummyOptions } from "../devices/dummy/spec.ts";
 import { UsageError } from "../errors.ts";
+import type { Driver, DriverHandle } from "../machine/driver.ts";
 import { type Machine, machine } from "../machine/machine.ts";
 import type { Region } from "../machine/process.ts";
 import { DeviceThread, Thread } from "../machine/thread.ts";
@@ -27,18 +28,20 @@ export interface LitmusSpec {
   readonly device2?: DummyOptions;
   /** Translation cache entries of each CPU (default 0). */
   readonly tlbEntries?: number;
+  /** A driver to race in place of the dummy device; `dev` is then its handle. */
+  readonly drv?: Driver;
   /** Failure points that are tried both ways: "dma map", "page allocation", "device page allocation", "timeout". */
   readonly failures?: readonly string[];
 }
 
 /** What a litmus test is given to build its actors from. */
-export interface LitmusContext {
+export interface LitmusContext<D = DeviceThread> {
   /** The machine. */
   readonly m: Machine;
   /** A thread of the process. */
   readonly t: Thread;
-  /** The device, over that process. */
-  readonly dev: DeviceThread;
+  /** The device, over that process: the dummy device's operations, or the handle of `drv`. */
+  readonly dev: D;
   /** The second device; undefined unless the spec has one. */
   readonly dev2: DeviceThread | undefined;
   /** The region. */
@@ -70,7 +73,7 @@ export interface Litmus {
   /** Sizes. */
   readonly spec: LitmusSpec;
   /** Builds the actors. */
-  readonly build: (context: LitmusContext) => LitmusParts;
+  readonly build: (context: LitmusContext<never>) => LitmusParts;
 }
 
 /** How a race is explored. */
@@ -104,16 +107,18 @@ export interface ExploreOptions extends SearchOptions {
  * await show(await explore(race));
  * ```
  */
-export function litmus(
+export function litmus<S extends LitmusSpec>(
   name: string,
-  spec: LitmusSpec,
-  build: (context: LitmusContext) => LitmusParts,
+  spec: S,
+  build: (
+    context: LitmusContext<S extends { readonly drv: Driver } ? DriverHandle : DeviceThread>,
+  ) => LitmusParts,
 ): Litmus {
   const pages = spec.pages ?? 1;
   if (!Number.isInteger(pages) || pages < 1 || pages > 8) {
     throw new UsageError(`Cannot declare litmus test "${name}": pages is ${pages}; allowed are 1 to 8.`);
   }
-  return { name, spec, build };
+  return { name, spec, build: build as Litmus["build"] };
 }
 
 const RESERVED = ["never", "finally", "outcome"];
@@ -140,12 +145,12 @@ function buildModel(race: Litmus, revert: readonly string[]): Built {
     revert,
   });
   const process = m.process(), A = process.mmap(pages * 4096), t = new Thread(process);
-  const dev = new DeviceThread(m.devices.dev, process);
+  const dev = spec.drv === undefined ? new DeviceThread(m.devices.dev, process) : spec.drv.bind(process);
   const dev2 = spec.device2 === undefined ? undefined : new DeviceThread(m.devices.dev2, process);
   if (spec.written !== null) process.write(A, spec.written ?? 1);
   const { sim } = m.kernel;
   for (const point of spec.failures ?? []) sim.injectFailure(point, 500_000);
-  const parts = race.build({ m, t, dev, dev2, A });
+  const parts = race.build({ m, t, dev: dev as never, dev2, A });
   const actors = Object.entries(parts).filter(([name]) => !RESERVED.includes(name)) as [
     string,
     LitmusActor,

@@ -67,6 +67,8 @@ export interface NotifierOps {
   tryInvalidate(a: number, e: Invalidation): boolean;
   /** The queue to sleep on before {@link tryInvalidate} is called again. */
   waitOn(e: Invalidation): Wait;
+  /** The sleeping form, called in place of the two above where a subscriber has one. */
+  invalidate?(a: number, e: Invalidation): Proc<boolean>;
 }
 
 /** Calls of a list notifier: mmu_notifier_ops. */
@@ -78,6 +80,7 @@ export interface ListNotifierOps {
 }
 
 const AT_CALL = site("before a notifier call");
+const AT_INSIDE = site("in a notifier call");
 const AT_BLOCKED = site("notifier call waits for the subscriber's lock");
 const AT_BEGIN = site("mmu_interval_read_begin waits for an invalidation");
 
@@ -246,7 +249,13 @@ export class Notifiers {
       if (ops === undefined) return 0; // removed meanwhile: its remover waits for us
       if (!e.blockable) sim.enterAtomic(a);
       sim.spend(a, this.phaseCall, this.callNs);
-      const done = ops.tryInvalidate(a, e);
+      let done: boolean;
+      if (ops.invalidate === undefined) done = ops.tryInvalidate(a, e);
+      else {
+        sim.call(a, AT_INSIDE, s, e.start, e.end, e.seq);
+        done = yield* ops.invalidate(a, e);
+        sim.ret(a);
+      }
       if (!e.blockable) sim.exitAtomic(a);
       if (done) return 0;
       if (!e.blockable) return -EAGAIN;

@@ -32,6 +32,13 @@ export class Arena {
   /** Bytes reserved by all columns, backed by host memory or not. */
   reservedBytes = 0;
 
+  /** A column name that is not taken: `base`, or `base` with a number, the same in every machine built alike. */
+  unique(base: string): string {
+    let name = base;
+    for (let i = 2; this.columns.some((c) => c.name.startsWith(name)); i++) name = `${base} ${i}`;
+    return name;
+  }
+
   private add<T extends Typed>(
     name: string,
     length: number,

@@ -21,14 +21,13 @@ import {
   migrateVmaSetup,
 } from "../../hmm/migrate.ts";
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, hmmRangeFault } from "../../hmm/range.ts";
-import { type Accesses, AccessResult } from "../../mm/access.ts";
+import type { Accesses, AccessResult } from "../../mm/access.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../mm/errno.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import type { DeviceFaultBack } from "../../mm/pages.ts";
-import { PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../../mm/pagetable.ts";
 import { defineRevert } from "../../sim/revert.ts";
-import { DUE, type Proc, site } from "../../sim/sim.ts";
-import { PAGE_SIZE } from "../../units.ts";
+import { type Proc, site } from "../../sim/sim.ts";
+import { deviceAccess, type DeviceTiming } from "../access.ts";
 import { DummyMirror } from "./mirror.ts";
 import type { DummySpec } from "./spec.ts";
 
@@ -38,8 +37,6 @@ export const REVERT_SEQUENCE_CHECK: string = defineRevert(
   "a device maps a page that an invalidation took away while the fault was under way",
 );
 
-const AT_ACCESS = site("before a device access");
-const AT_FAULT = site("device access: in its fault");
 const AT_BEGIN = site("device fault: reading the sequence");
 const AT_RANGE = site("device fault: hmm_range_fault");
 const AT_LOCK = site("device fault: taking the driver's lock");
@@ -74,6 +71,7 @@ export class DummyDevice {
   readonly phase: DevicePhases;
   /** Mirrors by address space. */
   private readonly mirrors = new Map<number, DummyMirror>();
+  private readonly timing: DeviceTiming;
   private readonly kindFault: number;
   private readonly kindMigrate: number;
   private readonly kindBack: number;
@@ -106,6 +104,12 @@ export class DummyDevice {
       access: spans.phase("device access"),
       table: spans.phase("device page table"),
       flush: spans.phase("device tlb invalidation"),
+    };
+    this.timing = {
+      granulePages: spec.granulePages,
+      accessNs: cost.accessNs,
+      phase: this.phase.access,
+      link: this.link,
     };
     this.kindFault = spans.kind("device fault");
     this.kindMigrate = spans.kind("migration to device");
@@ -370,48 +374,8 @@ export class DummyDevice {
    * @param out takes errors (as signals with an errno), words and mismatches
    */
   *access(a: number, mirror: DummyMirror, acc: Accesses, out: AccessResult): Proc {
-    const { k, spec } = this, { sim, deviceTables: tables, pages } = k, { kind, pfn } = tables;
-    for (let row = 0; row < acc.n; row++) {
-      const first = acc.vpn[row], end = first + acc.pages[row], write = acc.write[row] !== 0;
-      const value = (acc.value?.[row] ?? 0) - first;
-      let v = first;
-      while (v < end) {
-        if (sim.due(a)) {
-          sim.mark(a, AT_ACCESS, row, v);
-          yield DUE;
-        }
-        const chunk = Math.min(end, sim.grain === 1 ? v + 1 : v - (v & 511) + 512);
-        const leaf = tables.leaf(mirror.table.root, v), from = v;
-        let remote = 0;
-        for (; leaf >= 0 && v < chunk; v++) {
-          const e = leaf + (v & 511), flags = kind[e];
-          if ((flags & PTE_KIND) !== PTE_PRESENT || (write && !(flags & PTE_WRITE))) break;
-          const i = pfn[e] * pages.wordsPerPage;
-          if (pfn[e] < k.ram.end) remote++;
-          if (write) pages.word[i] = value + v;
-          else if (out.keepWords || out.check) out.note(v, pages.word[i], (value + v) >>> 0);
-        }
-        if (v > from) {
-          sim.spend(a, this.phase.access, spec.cost.accessNs * (v - from));
-          if (remote > 0) this.link.transfer(a, remote * PAGE_SIZE);
-          out.pages += v - from;
-          continue;
-        }
-        const granule = spec.granulePages, aligned = v - (v % granule);
-        // A fault serves its granule as far as the access and its vma reach; what lies outside is not asked for.
-        const vma = k.vmas.lookup(mirror.mm, v);
-        const low = vma < 0 ? v : Math.max(aligned, k.vmas.start[vma]);
-        const high = vma < 0 ? v + 1 : Math.min(aligned + granule, k.vmas.end[vma]);
-        sim.call(a, AT_FAULT, row, v);
-        let rc = yield* this.fault(a, mirror, low, high, write);
-        // The layout was read without a lock: if a neighbour could not be had, this page alone decides.
-        if (rc !== 0 && high - low > 1) rc = yield* this.fault(a, mirror, v, v + 1, write);
-        sim.ret(a);
-        if (rc !== 0) {
-          out.signals.push({ vpn: v, cause: rc });
-          v++;
-        }
-      }
-    }
+    const { table, mm } = mirror;
+    const fault = (start: number, end: number, write: boolean) => this.fault(a, mirror, start, end, write);
+    yield* deviceAccess(this.k, a, mm, table, acc, out, { ...this.timing, fault });
   }
 }
