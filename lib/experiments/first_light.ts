@@ -1,0 +1,67 @@
+/**
+ * First light: the main job in one experiment, to run as it is or to copy from.
+ *
+ * A process fills a heap piece by piece. A device without memory maps a quarter of each piece; a device with memory that
+ * the CPU cannot address then writes the piece, which moves it there and takes it from the first device; a second thread
+ * reads random pages of it, which brings those back. Beside them a real program's page trace runs on a CPU of its own.
+ * @module
+ */
+import { type Machine, machine, type RunOptions } from "../machine/machine.ts";
+import type { Run } from "../machine/run.ts";
+import type { Workload } from "../machine/workload.ts";
+import { stream } from "../workloads/stream.ts";
+import { scatter } from "../workloads/scatter.ts";
+import { replayTrace } from "../workloads/replay.ts";
+import { touch } from "../workloads/touch.ts";
+import type { PageTrace } from "../workloads/trace_file.ts";
+import { inTurns } from "../workloads/turns.ts";
+
+/** What can be varied. */
+export interface FirstLightOptions {
+  /** Seed of the random reads (default 1). */
+  readonly seed?: number;
+  /** Length of the heap (default "4 GiB"). */
+  readonly heap?: string | number;
+  /** Length of a piece, which must divide the heap (default "64 MiB"). */
+  readonly piece?: string | number;
+  /** Share of each piece's pages that the CPU reads back, in reads (default 0.25). */
+  readonly readBack?: number;
+  /** Trace of a real program to replay beside it; left out if there is none. */
+  readonly trace?: PageTrace;
+}
+
+/** What came of it. */
+export interface FirstLight {
+  /** The machine, in its last state. */
+  readonly machine: Machine;
+  /** The run. */
+  readonly run: Run;
+}
+
+/**
+ * Runs the experiment.
+ *
+ * @param options sizes and seed
+ * @param run progress, budget, signal
+ * @returns machine and run; every read was checked against the word last written (`run.mismatches`)
+ */
+export async function firstLight(options: FirstLightOptions = {}, run: RunOptions = {}): Promise<FirstLight> {
+  const m = machine({
+    host: "epyc-7551p",
+    devices: { gpu: "titan-v", mirror: { memory: 0, onFault: "map" } },
+    seed: options.seed ?? 1,
+  });
+  const heap = m.process().mmap(options.heap ?? "4 GiB");
+  const parties = inTurns(heap, options.piece ?? "64 MiB", {
+    fill: (piece) => touch(piece, { value: 1 }),
+    mirror: (piece) => stream(m.mirror, piece.slice(0, Math.max(4096, piece.lengthBytes / 4))),
+    gpu: (piece) => stream(m.gpu, piece, { write: true, value: 1_000_000 }),
+    back: (piece) => {
+      const reads = Math.max(1, Math.round(piece.pages * (options.readBack ?? 0.25)));
+      return scatter(piece, reads, { value: 1_000_000, check: true });
+    },
+  });
+  const actors: Record<string, Workload> = { ...parties };
+  if (options.trace !== undefined) actors.program = replayTrace(m.process(), options.trace);
+  return { machine: m, run: await m.run(actors, run) };
+}
