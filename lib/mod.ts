@@ -19,16 +19,10 @@ export {
   pages,
 } from "./units.ts";
 export { type ColumnData, type Columns, columnsOf } from "./record/columns.ts";
-export { type Display, DISPLAY, type Displayable, isDisplayable } from "./record/display.ts";
+export { DISPLAY, type Display, type Displayable, isDisplayable } from "./record/display.ts";
 export { LatencyHistogram } from "./record/histogram.ts";
 export { Timeline } from "./record/timeline.ts";
-export {
-  checkProfile,
-  type Profile,
-  profile,
-  profileNames,
-  withParameters,
-} from "./profiles/profile.ts";
+export { checkProfile, type Profile, profile, profileNames, withParameters } from "./profiles/profile.ts";
 export { type ActorOutcome, Run, type RunEnd } from "./machine/run.ts";
 export { Machine, machine, type RunOptions } from "./machine/machine.ts";
 export type { MachineOptions, MachineSpec } from "./machine/spec.ts";
@@ -93,3 +87,8 @@ export {
   HMM_PFN_WRITE,
 } from "./hmm/range.ts";
 export type { Proc, Wait } from "./sim/sim.ts";
+export { show } from "./notebook/show.ts";
+export { type Chart, type LatencySource, plot, renderPage } from "./plot/mod.ts";
+export { type DataTable, fromArquero, toArquero, toArrow, toCsv, toText } from "./tables/mod.ts";
+export { type FirstLight, firstLight, type FirstLightOptions } from "./experiments/first_light.ts";
+export { scatter } from "./workloads/scatter.ts";
