@@ -20,5 +20,6 @@ export async function toCsv(c: Columns): Promise<string> {
   checkColumns(c, "write CSV");
   if (Object.keys(c.columns).length === 0) return "";
   const aq = await import("arquero");
-  return aq.toCSV(aq.table(c.columns as Record<string, Float64Array>));
+  // Arquero looks formats up by name in an ordinary object, where a column named "toString" would find one.
+  return aq.toCSV(aq.table(c.columns as Record<string, Float64Array>), { format: Object.create(null) });
 }

@@ -1,0 +1,2 @@
+/** The face that notebooks and scripts see. */
+export { show } from "./show.ts";
