@@ -63,22 +63,21 @@ export function latency(
   });
 }
 
-/** What one distribution says: half, and the tail. */
+/** What one distribution says: how long half or more take, and the tail. */
 function finding(d: Distribution): string {
   const [half, tail, most] = [d.percentileNs(50), d.percentileNs(99), d.maxNs].map(timeText);
   const name = capital(d.name);
   if (d.count === 1) return `${name}: the only one takes ${most}`;
   if (timeText(d.minNs) === most) return `${name}: all take ${most}`;
+  // Where many take the same time, those at the median are more than half: say how many.
+  const within = 1 - shareAbove(d, d.percentileNs(50));
+  const lead = `${name}: ${within < 0.6 ? "half" : shareText(within)} take at most ${half}`;
+  if (half === most) return lead;
   const above = shareAbove(d, d.percentileNs(99));
   // Of fewer than a hundred events no percent can be told; and a last bucket may hold more than one percent.
-  if (d.count < 100 || above === 0) {
-    return half === most
-      ? `${name}: most take ${most}, none longer`
-      : `${name}: half take at most ${half}, the longest ${most}`;
-  }
-  return half === tail
-    ? `${name}: nearly all take at most ${half}, ${shareText(above)} longer`
-    : `${name}: half take at most ${half}, ${shareText(above)} over ${tail}`;
+  return d.count < 100 || above === 0 || half === tail
+    ? `${lead}, the longest ${most}`
+    : `${lead}, ${shareText(above)} over ${tail}`;
 }
 
 function comparison(all: readonly Distribution[]): string {

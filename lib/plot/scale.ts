@@ -21,6 +21,8 @@ const RATE: readonly (readonly [string, number])[] = [["GB/s", 1e9], ["MB/s", 1e
   "bytes/s",
   1,
 ]];
+/** Links are compared in GB/s: half of one is still said in it. */
+const LEAST_GB_PER_SECOND = 1e8;
 
 /**
  * Chooses the unit of an axis.
@@ -31,7 +33,8 @@ const RATE: readonly (readonly [string, number])[] = [["GB/s", 1e9], ["MB/s", 1e
  */
 export function axisUnit(unit: string, largest: number): AxisUnit {
   const scale = unit === "ns" ? TIME : unit === "bytes" ? LENGTH : unit === "bytes/s" ? RATE : [];
-  const found = scale.find(([, factor]) => largest >= factor) ?? scale.at(-1);
+  const least = (factor: number) => scale === RATE && factor === 1e9 ? LEAST_GB_PER_SECOND : factor;
+  const found = scale.find(([, factor]) => largest >= least(factor)) ?? scale.at(-1);
   return found === undefined ? { factor: 1, unit } : { factor: found[1], unit: found[0] };
 }
 
@@ -109,10 +112,9 @@ export function short(x: number): number {
   return Number(x.toPrecision(6));
 }
 
-/** The first letter in upper case. */
+/** The beginning of a sentence: the first letter in upper case, or all of a first word that is an abbreviation. */
 export function capital(s: string): string {
-  const [first = "", ...rest] = s;
-  return first.toUpperCase() + rest.join("");
+  return s.replace(/^(?:(?:cpu|gpu|tlb|dma|iommu|rdma|nic|numa)\b|.)/su, (start) => start.toUpperCase());
 }
 
 /** A count in front of what is counted: "1 event", "1,200 events". */

@@ -28,7 +28,7 @@ test("a chart is printed as its finding and a few figures, never as its spec", a
   await show(chart);
   const [[text]] = printed as string[][];
   const lines = text.split("\n");
-  expect(lines[0]).toBe("Invalidation: half take at most 1.01 µs, the longest 70 µs");
+  expect(lines[0]).toBe("Invalidation: 67 % take at most 1.01 µs, the longest 70 µs");
   expect(lines[1]).toBe(chart.subtitle);
   expect(lines).toHaveLength(2 + 4);
   expect(lines.at(-1)).toMatch(/^invalidation +3 +23,967 /);

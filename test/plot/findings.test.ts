@@ -11,9 +11,9 @@ const repeat = (n: number, ns: number) => Array<number>(n).fill(ns);
 test("a latency chart says half and tail, as far as the data say them", () => {
   const title = (name: string, ns: number[]) => plot.latency(histogram(name, ns)).title;
   expect(title("invalidation", [...repeat(980, 1000), ...repeat(15, 20_000), ...repeat(5, 90_000)]))
-    .toBe("Invalidation: half take at most 1.01 µs, 0.5 % over 20.5 µs");
+    .toBe("Invalidation: 98 % take at most 1.01 µs, 0.5 % over 20.5 µs");
   expect(title("map", [...repeat(990, 1000), ...repeat(10, 90_000)])).toBe(
-    "Map: nearly all take at most 1.01 µs, 1 % longer",
+    "Map: 99 % take at most 1.01 µs, the longest 90 µs",
   );
   expect(title("map", [...repeat(500, 1000), ...repeat(500, 2000)])).toBe(
     "Map: half take at most 1.01 µs, the longest 2 µs",
@@ -112,9 +112,9 @@ test("phases add up to their kind, whatever is drawn", () => {
     }
     if ("shares" in options) expect([...ends.values()].map(Math.round)).toEqual([100, 100]);
   }
-  expect(plot.phases(phaseTable).title).toBe("Cpu fault: 75 % of 12 µs is copy");
+  expect(plot.phases(phaseTable).title).toBe("CPU fault: 75 % of 12 µs is copy");
   expect(plot.phases(phaseTable, { counts: { "cpu fault": 4, invalidation: 2 } }).title).toBe(
-    "Cpu fault: 75 % of 3 µs each is copy",
+    "CPU fault: 75 % of 3 µs each is copy",
   );
 });
 
@@ -253,6 +253,9 @@ test("numbers in titles: three digits, and never 0 or 100 % of what is not", () 
     valueText(6.45e9, "bytes/s"),
     valueText(1500, "ns"),
     valueText(3 << 20, "bytes"),
+    valueText(4.79e8, "bytes/s"),
+    valueText(3e6, "bytes/s"),
+    valueText(999.9e3, "ns"),
   ])
-    .toEqual(["1,234,567", "6.45 GB/s", "1.5 µs", "3 MiB"]);
+    .toEqual(["1,234,567", "6.45 GB/s", "1.5 µs", "3 MiB", "0.479 GB/s", "3 MB/s", "1 ms"]);
 });
