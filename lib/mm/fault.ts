@@ -16,12 +16,14 @@ import {
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from "./errno.ts";
+import { removeExclusiveEntry } from "./exclusive_entry.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LRU, ZERO_PFN } from "./pages.ts";
+import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LOCKED, PG_LRU, ZERO_PFN } from "./pages.ts";
 import {
   PTE_DEVICE,
   PTE_DIRTY,
+  PTE_EXCLUSIVE,
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
@@ -131,6 +133,7 @@ export function* doAnonymousPages(
       spans.begin(a, k.kindCpuFault, v);
       spans.spend(a, phase.entry, cost.faultEntryNs);
       sim.counters.values[k.pgfault]++;
+      k.watchFault?.(mm, v, flags);
     }
     let pfn = ZERO_PFN;
     if (write) {
@@ -170,11 +173,20 @@ export function* doAnonymousPages(
   return end - vpn;
 }
 
+/** Whether nobody else has the page any more, which then is this vma's alone: wp_can_reuse_anon_folio(). */
+function reuseAnon(k: Kernel, vma: number, pfn: number): boolean {
+  const { pages, vmas } = k;
+  if (pages.refcount[pfn] !== 1 || pages.flags[pfn] & PG_LOCKED) return false;
+  pages.mapping[pfn] = vmas.anonVma[vma];
+  pages.flags[pfn] |= PG_ANON_EXCLUSIVE;
+  return true;
+}
+
 /** A write to a page that is mapped read-only in a writable vma: do_wp_page(). */
 function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, flags: number): Proc<number> {
   const { sim, pages, tables, cost, phase } = k;
   const leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511), old = tables.pfn[e];
-  if (old !== ZERO_PFN && (pages.flags[old] & PG_ANON_EXCLUSIVE)) {
+  if (old !== ZERO_PFN && (pages.flags[old] & PG_ANON_EXCLUSIVE || reuseAnon(k, vma, old))) {
     // The page's only user: no copy, and nobody is told (wp_page_reuse).
     k.ptlSpend(a, leaf, phase.pte, cost.pteInstallNs);
     tables.kind[e] |= PTE_WRITE | PTE_DIRTY | PTE_YOUNG;
@@ -275,6 +287,7 @@ export function* handleMmFault(
 ): Proc<number> {
   const { sim, tables, pages } = k, write = (flags & FAULT_FLAG_WRITE) !== 0;
   const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? PTE_NONE : tables.kind[e];
+  k.watchFault?.(mm, vpn, flags);
   switch (kind & PTE_KIND) {
     case PTE_NONE: {
       const n = yield* doAnonymousPages(k, a, mm, vma, vpn, vpn + 1, flags);
@@ -286,6 +299,8 @@ export function* handleMmFault(
       return VM_FAULT_DONE;
     case PTE_DEVICE:
       return yield* devicePrivateFault(k, a, mm, vma, vpn, flags);
+    case PTE_EXCLUSIVE:
+      return yield* removeExclusiveEntry(k, a, mm, vma, vpn);
     case PTE_MIGRATION:
       sim.call(a, AT_WAIT_MIGRATION, vpn, tables.pfn[e]);
       yield* pages.waitUnlocked(a, tables.pfn[e]);

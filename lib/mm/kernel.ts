@@ -9,7 +9,7 @@ import { defineRevert } from "../sim/revert.ts";
 import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
 import { Notifiers } from "./notifier.ts";
 import { Pages, type Zone } from "./pages.ts";
-import { PageTables } from "./pagetable.ts";
+import { PageTables, VPN_END } from "./pagetable.ts";
 import { Tlbs } from "./tlb.ts";
 import { Vmas } from "./vma.ts";
 
@@ -106,6 +106,9 @@ export class Kernel {
   /** Counts write-unlocks of the mmap lock; a vma with this number is write-locked. */
   readonly lockSeq: Uint32Array;
 
+  /** Watches every handle_mm_fault(), with the FAULT_FLAG_s of the fault; for checkers and transcripts. */
+  watchFault: ((mm: number, vpn: number, flags: number) => void) | undefined;
+
   private readonly mmapLocks: number;
   private readonly ptlTimes: number;
   private readonly ptlQueues: Wait[] = [];
@@ -169,15 +172,27 @@ export class Kernel {
    * @throws UsageError when the machine has no room for another
    */
   newMm(): number {
+    const mm = this.tryNewMm();
+    if (mm >= 0) return mm;
+    throw new UsageError(
+      `Cannot make another process: this machine was built for ${this.mmInUse.length}; give machine({ processes }) more.`,
+    );
+  }
+
+  /** As {@link newMm}, but -1 when there is no room for another. */
+  tryNewMm(): number {
     const mm = this.mmInUse.indexOf(0);
-    if (mm < 0) {
-      throw new UsageError(
-        `Cannot make another process: this machine was built for ${this.mmInUse.length}; give machine({ processes }) more.`,
-      );
-    }
+    if (mm < 0) return -1;
     this.mmInUse[mm] = 1;
     this.root[mm] = this.tables.newRoot();
     return mm;
+  }
+
+  /** Gives the number of an address space back in which nothing is mapped any more. */
+  freeMm(mm: number): void {
+    this.tables.freeRange(this.root[mm], 0, VPN_END, 0, VPN_END);
+    this.tables.freeRoot(this.root[mm]);
+    this.mmInUse[mm] = this.root[mm] = 0;
   }
 
   /** The mmap lock of an address space, for {@link Locks}. */
