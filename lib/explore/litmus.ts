@@ -11,6 +11,7 @@ import { DeviceThread, Thread } from "../machine/thread.ts";
 import type { Columns } from "../record/columns.ts";
 import { columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
+import { breathe, InterruptedError, watchInterrupts } from "../sim/interrupt.ts";
 import type { Proc } from "../sim/sim.ts";
 import { formatCount } from "../units.ts";
 import { type Replayed, replayModel } from "./replay.ts";
@@ -248,14 +249,25 @@ export class Exploration implements Displayable {
  * @param race from {@link litmus}
  * @param options what to switch off, limits
  * @returns states, broken rules with their schedules, outcomes
- * @throws UsageError for an unknown switch or a race without actors
+ * @throws UsageError for an unknown switch or a race without actors; InterruptedError when a notebook's user stops the
+ * cell
  */
 export async function explore(race: Litmus, options: ExploreOptions = {}): Promise<Exploration> {
   const revert = options.revert ?? [], { model, actors } = buildModel(race, revert);
-  const search = new Search(model, options);
-  while (!search.run(20_000) && !options.signal?.aborted) {
-    options.progress?.(search.result().states);
-    await new Promise((resolve) => setTimeout(resolve, 0));
+  const search = new Search(model, options), interrupts = watchInterrupts();
+  try {
+    while (!search.run(20_000) && !options.signal?.aborted) {
+      options.progress?.(search.result().states);
+      await breathe();
+      if (interrupts.raised) {
+        throw new InterruptedError(
+          `The exploration was interrupted after ${formatCount(search.result().states)} states. ` +
+            "To keep what it has by some number of states, give explore(…, { maxStates }).",
+        );
+      }
+    }
+  } finally {
+    interrupts.release();
   }
   return new Exploration(race, revert, actors, search.result());
 }

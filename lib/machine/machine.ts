@@ -9,6 +9,7 @@ import { Batches } from "../hmm/batches.ts";
 import { Kernel } from "../mm/kernel.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
+import { breathe, InterruptedError, watchInterrupts } from "../sim/interrupt.ts";
 import { reverts } from "../sim/revert.ts";
 import { type Actor, Clock, complete, steps } from "../sim/runners.ts";
 import type { Proc } from "../sim/sim.ts";
@@ -125,14 +126,23 @@ export class Machine implements Displayable {
    * @param workloads what each actor does, by name
    * @param options runner, progress, budget
    * @returns what happened; a run that was cut short says so in `end`
-   * @throws UsageError for what is no workload; DeadlockError, LivelockError if the model hangs
+   * @throws UsageError for what is no workload; DeadlockError, LivelockError if the model hangs; InterruptedError when
+   * a notebook's user stops the cell
    */
   async run(workloads: Readonly<Record<string, Workload>>, options: RunOptions = {}): Promise<Run> {
     const { actors, started } = this.start(workloads), { sim } = this.kernel;
     if (options.events !== undefined) sim.spans.events.start(options.events);
     else sim.spans.events.on = false;
     const t0 = performance.now(), total = started.reduce((n, s) => n + s.total, 0);
-    let end: RunEnd = "done", resumes = 0;
+    let end: RunEnd = "done", resumes = 0, told = false;
+    const tell = (wallSeconds: number) =>
+      options.progress?.({
+        done: started.reduce((n, s) => n + s.done(), 0),
+        total,
+        wallSeconds,
+        virtualNs: sim.latestNs,
+      });
+    const interrupts = watchInterrupts();
     try {
       if (options.runner === "complete") complete(sim, actors);
       else if (options.runner === "steps") steps(sim, actors);
@@ -144,21 +154,34 @@ export class Machine implements Displayable {
           if (ms < SLICE_MS / 2) slice = Math.min(slice * 2, 1_000_000);
           else if (ms > SLICE_MS * 2) slice = Math.max(slice >> 1, 16);
           if (ms < SLICE_MS / 4) continue;
-          const wallSeconds = (now - t0) / 1000, done = started.reduce((n, s) => n + s.done(), 0);
-          options.progress?.({ done, total, wallSeconds, virtualNs: sim.latestNs });
-          if (options.signal?.aborted) end = "interrupted";
+          const wallSeconds = (now - t0) / 1000;
+          tell(wallSeconds);
+          told = true;
+          if (interrupts.raised || options.signal?.aborted) end = "interrupted";
           else if (options.budgetSeconds !== undefined && wallSeconds > options.budgetSeconds) end = "budget";
           if (end !== "done") break;
-          // Let interrupts, displays and timers through.
-          await new Promise((resolve) => setTimeout(resolve, 0));
+          await breathe();
           from = performance.now();
         }
         resumes = clock.events;
+        // Many short runs in a row must let an interrupt through as well as a long one.
+        await breathe(SLICE_MS);
+        if (interrupts.raised) {
+          const seconds = ((performance.now() - t0) / 1000).toFixed(1);
+          const pages = formatCount(started.reduce((n, s) => n + s.done(), 0));
+          throw new InterruptedError(
+            `The run was interrupted after ${seconds} s, at ${pages} of ${formatCount(total)} pages. ` +
+              "To keep what a run has by some time, give m.run(…, { budgetSeconds }).",
+          );
+        }
+        // The last word to whoever followed it.
+        if (told && end === "done") tell((performance.now() - t0) / 1000);
       }
     } catch (e) {
       this.broken = `its last run failed (${e instanceof Error ? e.message.split("\n")[0] : e})`;
       throw e;
     } finally {
+      interrupts.release();
       if (end !== "done") this.broken = "its last run was cut short in the middle of operations";
       actors.forEach(({ a }) => sim.spans.abandon(a));
     }
