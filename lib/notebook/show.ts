@@ -1,4 +1,7 @@
 /** One verb for every kind of result: `await show(x)`. */
+import { jupyterKernel } from "../sim/interrupt.ts";
+import { bundleOf } from "./bundle.ts";
+import { emit, emitUnknown } from "./emit.ts";
 import { textOf } from "./text.ts";
 
 /** A place where results are shown: a terminal, or a notebook of some kernel. */
@@ -16,16 +19,26 @@ const terminal: Face = {
   },
 };
 
+/** A cell of a notebook: one bundle a thing, and what hmmlab does not know as the kernel prints it. */
+const notebook: Face = {
+  async show(x) {
+    const bundle = await bundleOf(x);
+    if (bundle === undefined) await emitUnknown(x);
+    else await emit(bundle);
+  },
+};
+
 /** Asked at every call: a kernel may come into being after this module. */
 function currentFace(): Face {
-  return terminal;
+  return jupyterKernel() === undefined ? terminal : notebook;
 }
 
 /**
  * Shows charts, tables, machines, runs, profiles and anything else, one after the other.
  *
- * In a script it prints text: of a chart its finding and a few figures, of a table its head and tail, of a run or a
- * machine what it says of itself, and anything else as `console.log` would.
+ * In a notebook, on the Deno and the tslab kernel alike, a chart is drawn (as Vega-Lite, with an image and text for
+ * those who read it elsewhere), a table shows head, tail and row count, a run or a machine what it says of itself, and
+ * anything else what the kernel prints of it. In a script all of it is text.
  *
  * @param things what to show, in order
  * @returns when all of it has been shown
