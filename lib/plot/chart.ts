@@ -1,7 +1,7 @@
 /** What a chart is: a finding, a Vega-Lite spec with its data in it, and the table behind it. */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { Columns } from "../record/columns.ts";
-import { describe } from "../tables/check.ts";
 import { wrap } from "./measure.ts";
 import { config, WIDTH } from "./theme.ts";
 

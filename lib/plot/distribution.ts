@@ -1,8 +1,9 @@
 /** Latencies as counts by bucket, out of a histogram or a table, and binned anew for a logarithmic axis. */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { Columns } from "../record/columns.ts";
 import { LatencyHistogram } from "../record/histogram.ts";
-import { checkColumns, describe, isColumns, isStrings, numbersOf } from "../tables/check.ts";
+import { checkColumns, isColumns, isStrings, numbersOf } from "../tables/check.ts";
 import { logTicks, short } from "./scale.ts";
 
 /** Counts by bucket with the figures that a chart prints. */

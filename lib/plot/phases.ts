@@ -1,7 +1,8 @@
 /** Where the time went: phases that add up. */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
-import { checkColumns, columnOf, describe, isStrings, numbersOf } from "../tables/check.ts";
+import { checkColumns, columnOf, isStrings, numbersOf } from "../tables/check.ts";
 import { type Chart, emptyChart, makeChart } from "./chart.ts";
 import { textWidth } from "./measure.ts";
 import { axisUnit, capital, shareText, short, timeText, withUnit } from "./scale.ts";

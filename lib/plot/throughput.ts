@@ -1,8 +1,9 @@
 /** How much moved, over virtual time. */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { Timeline } from "../record/timeline.ts";
-import { checkColumns, describe, isColumns, numbersOf, unitOf } from "../tables/check.ts";
+import { checkColumns, isColumns, numbersOf, unitOf } from "../tables/check.ts";
 import { type Chart, emptyChart, makeChart } from "./chart.ts";
 import { axisUnit, capital, COUNT_LABEL, short, timeText, valueText, withUnit } from "./scale.ts";
 import { seriesOf } from "./series.ts";

@@ -6,7 +6,7 @@
 
 import * as v from "valibot";
 import { UsageError } from "../errors.ts";
-import { didYouMean } from "./names.ts";
+import { didYouMean } from "../arguments.ts";
 import {
   CERTAINTIES,
   type Certainty,

@@ -10,7 +10,7 @@ import { UsageError } from "../errors.ts";
 import { columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import { checkData, type Parameter, type ProfileData, unknownParameter } from "./check.ts";
-import { didYouMean } from "./names.ts";
+import { didYouMean } from "../arguments.ts";
 import { CERTAINTIES, PARAMETERS, type ProfileKind } from "./parameters.ts";
 
 /** A checked profile: it has every parameter of its kind, and `show` prints it with its sources. */

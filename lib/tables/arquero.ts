@@ -1,7 +1,8 @@
 /** Tables that can be asked questions: filtered, grouped, rolled up. Arquero does the work and is loaded when needed. */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { ColumnData, Columns } from "../record/columns.ts";
-import { checkColumns, describe, unitOf, unitsOf } from "./check.ts";
+import { checkColumns, unitOf, unitsOf } from "./check.ts";
 
 /** One cell of a {@linkcode DataTable}. */
 export type Cell = number | string | boolean;

@@ -1,8 +1,9 @@
 /** Tables as Arrow IPC files, the form that keeps types and units; read by pandas, polars, DuckDB, R. */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { ColumnData, Columns } from "../record/columns.ts";
 import { asColumn } from "./arquero.ts";
-import { checkColumns, describe, isStrings, unitsOf } from "./check.ts";
+import { checkColumns, isStrings, unitsOf } from "./check.ts";
 
 type Flechette = typeof import("@uwdata/flechette");
 

@@ -1,4 +1,5 @@
 /** What a table must be before anything is made of it. */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { ColumnData, Columns } from "../record/columns.ts";
 
@@ -125,16 +126,4 @@ export function unitsOf(
  */
 export function isStrings(data: ColumnData): data is readonly string[] {
   return Array.isArray(data);
-}
-
-/** What a wrong argument is, in a few words. */
-export function describe(x: unknown): string {
-  if (x === null || x === undefined) return String(x);
-  if (typeof x === "string") return JSON.stringify(x.length > 40 ? x.slice(0, 40) + "…" : x);
-  if (typeof x === "number" || typeof x === "boolean" || typeof x === "bigint") return String(x);
-  if (Array.isArray(x)) return `an array of ${x.length}`;
-  if (ArrayBuffer.isView(x)) return `a ${x.constructor.name} of ${x.byteLength} bytes`;
-  if (typeof x === "function") return "a function";
-  const keys = Object.keys(x as object);
-  return `an object with ${keys.length > 0 ? keys.slice(0, 5).join(", ") : "no keys"}`;
 }

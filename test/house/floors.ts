@@ -22,6 +22,7 @@ export const FLOORS: readonly string[] = [
   "sim",
   "record",
   "units.ts",
+  "arguments.ts",
   "errors.ts",
 ];
 

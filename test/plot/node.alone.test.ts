@@ -14,7 +14,7 @@ import { toCsv } from "../../lib/tables/csv.ts";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** The rooms that a chart of a histogram needs: what stands here must run on Node as well. */
-const ROOMS = ["errors.ts", "units.ts", "record", "tables", "plot"];
+const ROOMS = ["errors.ts", "arguments.ts", "units.ts", "record", "tables", "plot"];
 
 async function sources(path: string): Promise<string[]> {
   if (path.endsWith(".ts")) return [path];
