@@ -8,7 +8,7 @@
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL } from "../mm/errno.ts";
 import type { Kernel } from "../mm/kernel.ts";
-import { type Invalidation, MMU_NOTIFY_MIGRATE } from "../mm/notifier.ts";
+import { type Invalidation, MMU_NOTIFY_CLEAR, MMU_NOTIFY_MIGRATE } from "../mm/notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LRU, ZERO_PFN } from "../mm/pages.ts";
 import {
   PTE_ANON_EXCLUSIVE,
@@ -22,7 +22,7 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
 } from "../mm/pagetable.ts";
-import { VM_WRITE } from "../mm/vma.ts";
+import { VM_ACCESS_FLAGS, VM_WRITE } from "../mm/vma.ts";
 
 /** The entry's frame number is valid. */
 export const MIGRATE_PFN_VALID = 1;
@@ -231,23 +231,40 @@ function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
   return (pfn === m.faultPage ? 1 : 0) + (k.pages.isDevicePrivate(pfn) ? 1 : 0);
 }
 
-/** Replaces every remaining entry of a page by a migration entry, in all address spaces: try_to_migrate(). */
+/**
+ * Replaces every remaining entry of a page by a migration entry, in all address spaces: try_to_migrate().
+ *
+ * Each address space that the walk visits hears of it, whether or not it still maps the page; the walk ends as soon as
+ * nobody does.
+ */
 function* tryToMigrate(k: Kernel, a: number, pfn: number): Proc {
   const { pages, vmas, tables, sim } = k;
-  for (const { vma, vpn } of [...vmas.mapping(pages.mapping[pfn], pages.index[pfn])]) {
+  for (const { vma, vpn } of vmas.mapping(pages.mapping[pfn], pages.index[pfn])) {
     if (pages.mapcount[pfn] === 0) return;
-    const mm = vmas.mm[vma], e = tables.entry(k.root[mm], vpn);
-    if (e < 0) continue;
-    const leaf = e - (vpn & 511);
+    const mm = vmas.mm[vma];
+    const e: Invalidation = {
+      mm,
+      start: vpn,
+      end: vpn + 1,
+      event: MMU_NOTIFY_CLEAR,
+      owner: 0,
+      blockable: true,
+      seq: 0,
+    };
     sim.call(a, AT_PTL, pfn, vpn, mm);
-    yield* k.waitPtl(a, leaf);
+    yield* k.notifiers.start(a, e);
+    const entry = tables.entry(k.root[mm], vpn);
+    if (entry >= 0) yield* k.waitPtl(a, entry - (vpn & 511));
     sim.ret(a);
-    const kind = tables.kind[e] & PTE_KIND;
-    if (tables.pfn[e] !== pfn || (kind !== PTE_PRESENT && kind !== PTE_DEVICE)) continue;
-    tables.kind[e] = PTE_MIGRATION | (tables.kind[e] & PTE_WRITE);
-    pages.mapcount[pfn]--;
-    pages.refcount[pfn]--;
-    k.flushTlb(a, mm, vpn, vpn + 1);
+    const kind = entry < 0 ? PTE_NONE : tables.kind[entry] & PTE_KIND;
+    if (entry >= 0 && tables.pfn[entry] === pfn && (kind === PTE_PRESENT || kind === PTE_DEVICE)) {
+      if (tables.kind[entry] & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
+      tables.kind[entry] = PTE_MIGRATION | (tables.kind[entry] & PTE_WRITE);
+      pages.mapcount[pfn]--;
+      pages.refcount[pfn]--;
+      k.flushTlb(a, mm, vpn, vpn + 1);
+    }
+    k.notifiers.end(a, e);
   }
 }
 
@@ -366,13 +383,13 @@ function* removeMigrationEntries(
 ): Proc {
   const { pages, vmas, tables, sim } = k, anon = pages.mapping[page];
   // One vma can hold it: the one that the caller looks at. That is every page that was never shared by a fork.
-  if (vmas.anonVmaUsers[anon] === 1 && vmas.anonVma[m.vma] === anon) {
+  if (vmas.anon.linked[anon] === 1 && vmas.anonVma[m.vma] === anon) {
     const leaf = tables.leaf(k.root[m.mm], vpn);
     if (leaf >= 0 && tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
     if (leaf >= 0) restoreEntry(k, m.vma, leaf + (vpn & 511), page, to);
     return;
   }
-  for (const at of [...vmas.mapping(anon, pages.index[page])]) {
+  for (const at of vmas.mapping(anon, pages.index[page])) {
     const e = tables.entry(k.root[vmas.mm[at.vma]], at.vpn);
     if (e < 0) continue;
     sim.call(a, AT_PTL, page, to, at.vpn);
@@ -390,7 +407,7 @@ function restoreEntry(k: Kernel, vma: number, e: number, page: number, to: numbe
   if (pages.isDevicePrivate(to)) tables.kind[e] = PTE_DEVICE | write;
   else {
     const dirty = pages.flags[to] & PG_DIRTY ? PTE_DIRTY : 0;
-    tables.kind[e] = PTE_PRESENT | write | dirty | (k.vmas.flags[vma] === 0 ? PTE_PROTNONE : 0);
+    tables.kind[e] = PTE_PRESENT | write | dirty | (k.vmas.flags[vma] & VM_ACCESS_FLAGS ? 0 : PTE_PROTNONE);
   }
   tables.pfn[e] = to;
   if (pte & (PTE_ANON_EXCLUSIVE | PTE_WRITE)) pages.flags[to] |= PG_ANON_EXCLUSIVE;

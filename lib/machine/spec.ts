@@ -78,7 +78,7 @@ function count(what: string, x: number | undefined, byDefault: number, least: nu
 }
 
 /** Columns that one frame of memory takes beside its words: flags, counts, mapping, index. */
-const FRAME_BYTES = 21;
+const FRAME_BYTES = 22;
 /** A page-table entry's kind and frame. */
 const ENTRY_BYTES = 5;
 

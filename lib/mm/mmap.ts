@@ -6,20 +6,20 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL, ENOMEM } from "./errno.ts";
+import { populate } from "./gup.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_PROTECTION_VMA, MMU_NOTIFY_UNMAP } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
 import {
-  PTE_DEVICE,
   PTE_KIND,
-  PTE_MIGRATION,
+  PTE_NONE,
   PTE_PRESENT,
   PTE_PROTNONE,
   PTE_WRITE,
   TABLE_ENTRIES,
   VPN_END,
 } from "./pagetable.ts";
-import { VM_WRITE } from "./vma.ts";
+import { VM_ACCESS_FLAGS, VM_LOCKED, VM_SHARED, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 /** Where mappings without a wished address begin, counting down: below the stack of a 47-bit address space. */
@@ -52,7 +52,7 @@ function unmappedArea(k: Kernel, mm: number, pages: number): number {
 /**
  * Maps anonymous private memory: mmap(MAP_PRIVATE | MAP_ANONYMOUS).
  *
- * @param vpn wished first page, which must be free (MAP_FIXED_NOREPLACE), or -1 for any
+ * @param vpn first page (MAP_FIXED: what was there goes), or -1 for any free place
  * @param pages length, 1 or more
  * @param flags VM_READ, VM_WRITE
  * @returns first page, or -EINVAL, -ENOMEM
@@ -75,18 +75,12 @@ export function* mmap(
   let start = vpn < 0 ? unmappedArea(k, mm, pages) : vpn;
   if (start < 0 || start + pages > VPN_END) start = -ENOMEM;
   else {
-    const next = vmas.find(mm, start);
-    if (next >= 0 && vmas.start[next] < start + pages) start = -EINVAL;
-    else {
-      // vma_merge(): a neighbour of the same kind grows instead.
-      const vma = vmas.insert(mm, start, start + pages, flags, start, 0);
-      if (vma < 0) start = -ENOMEM;
-      else {
-        vmas.mergeNext(vma);
-        const before = vmas.lookup(mm, start - 1);
-        if (start > 0 && before >= 0) vmas.mergeNext(before);
-      }
-    }
+    sim.call(a, AT_MMAP, start, pages, flags);
+    const rc = yield* unmapLocked(k, a, mm, start, start + pages);
+    sim.ret(a);
+    const vma = rc < 0 ? -1 : vmas.insert(mm, start, start + pages, flags, start);
+    if (vma < 0) start = -ENOMEM;
+    else vmas.merge(vma); // a neighbour of the same kind grows instead
   }
   k.mmapWriteUnlock(a, mm);
   sim.spans.end(a, k.kindSyscall, pages);
@@ -95,54 +89,37 @@ export function* mmap(
 }
 
 /** Cuts the vmas at both ends of a range. Returns false when there is no room for another vma. */
-function splitEnds(k: Kernel, mm: number, start: number, end: number): boolean {
+export function splitEnds(k: Kernel, mm: number, start: number, end: number): boolean {
   const { vmas } = k, first = vmas.lookup(mm, start);
   if (first >= 0 && vmas.start[first] < start && vmas.split(first, start) < 0) return false;
   const last = vmas.lookup(mm, end);
   return !(last >= 0 && vmas.start[last] < end && vmas.split(last, end) < 0);
 }
 
-/**
- * Unmaps a range, with or without holes: munmap().
- *
- * @returns 0, -EINVAL for an empty or impossible range, -ENOMEM when a vma cannot be cut
- */
-export function* munmap(k: Kernel, a: number, mm: number, start: number, pages: number): Proc<number> {
-  const { sim, locks, vmas, tables } = k, lock = k.mmapLock(mm), end = start + pages;
-  if (pages <= 0 || start < 0 || end > VPN_END) return -EINVAL;
-  sim.spans.begin(a, k.kindSyscall, start);
-  sim.spend(a, k.phase.syscall, k.cost.syscallNs);
-  sim.call(a, AT_MUNMAP, start, pages);
-  yield* locks.lock(a, lock);
-  sim.ret(a);
-  const finish = (rc: number): number => {
-    sim.spans.end(a, k.kindSyscall, pages);
-    sim.progress++;
-    return rc;
-  };
-  const first = vmas.find(mm, start);
-  if (first < 0 || vmas.start[first] >= end) {
-    k.mmapWriteUnlock(a, mm);
-    return finish(0);
-  }
-  if (!splitEnds(k, mm, start, end)) {
-    k.mmapWriteUnlock(a, mm);
-    return finish(-ENOMEM);
-  }
-  sim.call(a, AT_DETACHED, start, pages);
+/** Takes the vmas of a range out of the address space; the mmap lock is held alone. False when none was there. */
+function* detach(k: Kernel, a: number, mm: number, start: number, end: number): Proc<number> {
+  const { sim, vmas } = k, first = vmas.find(mm, start);
+  if (first < 0 || vmas.start[first] >= end) return 0;
+  if (!splitEnds(k, mm, start, end)) return -ENOMEM;
+  let detached = 0;
   for (let vma = vmas.find(mm, start); vma >= 0 && vmas.start[vma] < end; vma = vmas.find(mm, start)) {
+    sim.call(a, AT_DETACHED, start, end, detached);
     yield* k.vmaStartWrite(a, vma);
+    sim.ret(a);
     vmas.remove(vma);
+    detached++;
   }
-  // The vmas are gone, so what is left can go on beside readers: mmap_write_downgrade().
-  k.endVmaWrites(mm);
-  locks.downgrade(a, lock);
-  sim.ret(a);
+  return detached;
+}
+
+/** Drops the pages of a range whose vmas are gone, and its tables: vms_clear_ptes(). */
+function* clearDetached(k: Kernel, a: number, mm: number, start: number, end: number): Proc {
+  const { sim, vmas, tables } = k;
   const event: Invalidation = { mm, start, end, event: MMU_NOTIFY_UNMAP, owner: 0, blockable: true, seq: 0 };
-  sim.call(a, AT_NOTIFIED, start, pages);
+  sim.call(a, AT_NOTIFIED, start, end);
   yield* k.notifiers.start(a, event);
   sim.ret(a);
-  sim.call(a, AT_ZAPPED, start, pages);
+  sim.call(a, AT_ZAPPED, start, end);
   yield* zapRange(k, a, mm, start, end);
   sim.ret(a);
   k.notifiers.end(a, event);
@@ -154,8 +131,42 @@ export function* munmap(k: Kernel, a: number, mm: number, start: number, pages: 
     vmas.endBefore(mm, start),
     above < 0 ? VPN_END : vmas.start[above],
   );
-  locks.readUnlock(a, lock);
-  return finish(0);
+}
+
+/** Unmaps a range while the mmap lock is held alone, as mmap() over others and mremap() do. Returns 0 or -ENOMEM. */
+export function* unmapLocked(k: Kernel, a: number, mm: number, start: number, end: number): Proc<number> {
+  const { sim } = k;
+  sim.call(a, AT_DETACHED, start, end);
+  const detached = yield* detach(k, a, mm, start, end);
+  if (detached > 0) yield* clearDetached(k, a, mm, start, end);
+  sim.ret(a);
+  return Math.min(detached, 0);
+}
+
+/**
+ * Unmaps a range, with or without holes: munmap().
+ *
+ * @returns 0, -EINVAL for an empty or impossible range, -ENOMEM when a vma cannot be cut
+ */
+export function* munmap(k: Kernel, a: number, mm: number, start: number, pages: number): Proc<number> {
+  const { sim, locks } = k, lock = k.mmapLock(mm), end = start + pages;
+  if (pages <= 0 || start < 0 || end > VPN_END) return -EINVAL;
+  sim.spans.begin(a, k.kindSyscall, start);
+  sim.spend(a, k.phase.syscall, k.cost.syscallNs);
+  sim.call(a, AT_MUNMAP, start, pages);
+  yield* locks.lock(a, lock);
+  const detached = yield* detach(k, a, mm, start, end);
+  if (detached > 0) {
+    // The vmas are gone, so what is left can go on beside readers: mmap_write_downgrade().
+    k.endVmaWrites(mm);
+    locks.downgrade(a, lock);
+    yield* clearDetached(k, a, mm, start, end);
+    locks.readUnlock(a, lock);
+  } else k.mmapWriteUnlock(a, mm);
+  sim.ret(a);
+  sim.spans.end(a, k.kindSyscall, pages);
+  sim.progress++;
+  return Math.min(detached, 0);
 }
 
 /** Changes the entries of one vma's range: change_protection(). Returns whether anything was there to change. */
@@ -192,11 +203,13 @@ function* changeProtection(
     let changed = 0;
     for (let w = v; w < stop; w++) {
       const e = leaf + (w & 511), pte = tables.kind[e], kind = pte & PTE_KIND, pfn = tables.pfn[e];
-      if (kind !== PTE_PRESENT && kind !== PTE_DEVICE && kind !== PTE_MIGRATION) continue;
+      if (kind === PTE_NONE) continue;
       changed++;
       tables.kind[e] = writable ? pte : pte & ~PTE_WRITE;
       if (kind === PTE_PRESENT) {
-        tables.kind[e] = flags === 0 ? tables.kind[e] | PTE_PROTNONE : tables.kind[e] & ~PTE_PROTNONE;
+        tables.kind[e] = !(flags & VM_ACCESS_FLAGS)
+          ? tables.kind[e] | PTE_PROTNONE
+          : tables.kind[e] & ~PTE_PROTNONE;
       }
       if (!writable) continue;
       if (kind === PTE_PRESENT && pfn !== ZERO_PFN && (pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
@@ -223,21 +236,31 @@ function nextPud(vpn: number): number {
 }
 
 /** Changes the part of a range that one vma covers: mprotect_fixup(). Returns where it ends, or a negated errno. */
-function* protectVma(k: Kernel, a: number, mm: number, at: number, end: number, flags: number): Proc<number> {
+function* protectVma(
+  k: Kernel,
+  a: number,
+  mm: number,
+  at: number,
+  end: number,
+  protection: number,
+): Proc<number> {
   const { vmas } = k;
   let vma = vmas.lookup(mm, at);
   if (vma < 0) return -ENOMEM;
-  const stop = Math.min(end, vmas.end[vma]);
-  if (vmas.flags[vma] === flags) return stop;
+  const stop = Math.min(end, vmas.end[vma]), old = vmas.flags[vma];
+  const flags = (old & ~VM_ACCESS_FLAGS) | protection;
+  if (flags === old) return stop;
   yield* k.vmaStartWrite(a, vma);
   if (!splitEnds(k, mm, at, stop)) return -ENOMEM;
   vma = vmas.lookup(mm, at);
   vmas.flags[vma] = flags;
   vmas.generation++;
-  vmas.mergeNext(vma);
-  const before = at > 0 ? vmas.lookup(mm, at - 1) : -1;
-  if (before >= 0) vmas.mergeNext(before);
+  vmas.merge(vma);
   yield* changeProtection(k, a, mm, at, stop, flags);
+  // Private memory that is locked and now writable gets its copies at once.
+  if ((flags & (VM_LOCKED | VM_WRITE | VM_SHARED)) === (VM_LOCKED | VM_WRITE) && !(old & VM_WRITE)) {
+    yield* populate(k, a, mm, at, stop, true);
+  }
   return stop;
 }
 

@@ -81,7 +81,9 @@ export class Pages {
   readonly refcount: Int32Array;
   /** Page-table entries that map the page (device entries count, migration entries do not). */
   readonly mapcount: Int32Array;
-  /** The page's anon_vma + 1; 0 when it belongs to nobody. */
+  /** Long-term pins; each is a reference too. */
+  readonly pins: Uint8Array;
+  /** The page's anon_vma; 0 when it belongs to nobody. */
   readonly mapping: Uint32Array;
   /** The page's place in its mapping: a virtual page number for anonymous memory. */
   readonly index: Float64Array;
@@ -134,6 +136,7 @@ export class Pages {
     this.flags = state.u8("page.flags", n, by(1));
     this.refcount = state.i32("page.refcount", n, by(1));
     this.mapcount = state.i32("page.mapcount", n, by(1));
+    this.pins = state.u8("page.pins", n, by(1));
     this.mapping = state.u32("page.mapping", n, by(1));
     this.index = state.f64("page.index", n, by(1));
     this.word = state.u32("page.word", n * wordsPerPage, by(1 / wordsPerPage));
@@ -143,7 +146,7 @@ export class Pages {
     this.fresh = state.u32("zone.fresh", MAX_ZONES);
     this.lowest = state.u32("zone.lowest", MAX_ZONES);
     this.inUse = state.u32("zone.inUse", MAX_ZONES);
-    this.bytesPerPage = 1 + 4 + 4 + 4 + 8 + 4 * wordsPerPage;
+    this.bytesPerPage = 1 + 4 + 4 + 1 + 4 + 8 + 4 * wordsPerPage;
     for (let i = 0; i < PAGE_QUEUES; i++) this.queues.push(sim.queue(`page lock ${i}`));
     this.addZone("RAM", MEMORY_SYSTEM, ramPages, undefined, 0);
     const zero = this.take(this.zones[0]);

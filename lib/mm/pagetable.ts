@@ -23,6 +23,8 @@ export const PTE_NONE = 0;
 export const PTE_PRESENT = 1;
 /** A page in device memory that the CPU cannot address: a device-private swap entry. */
 export const PTE_DEVICE = 2;
+/** A page of ordinary memory that a device has for itself: a device-exclusive swap entry. */
+export const PTE_EXCLUSIVE = 3;
 /** The page is on its way elsewhere: a migration entry. */
 export const PTE_MIGRATION = 4;
 /** In an upper level: the next table. */
@@ -103,6 +105,11 @@ export class PageTables {
     count[1]++;
     count[2] = t + 1;
     return t;
+  }
+
+  /** Frees a tree that {@link freeRange} has emptied. */
+  freeRoot(root: number): void {
+    this.freeTable(root);
   }
 
   private freeTable(t: number): void {

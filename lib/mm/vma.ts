@@ -3,11 +3,22 @@
  * @module
  */
 import type { Sim } from "../sim/sim.ts";
+import { AnonVmas, type Mapping } from "./anon_vma.ts";
 
 /** Reading is allowed. */
 export const VM_READ = 1;
 /** Writing is allowed. */
 export const VM_WRITE = 2;
+/** Changes are seen by everybody who maps the same: MAP_SHARED. */
+export const VM_SHARED = 8;
+/** Pages are brought in and kept: mlock(). */
+export const VM_LOCKED = 0x2000;
+/** A fork leaves the area out: MADV_DONTFORK. */
+export const VM_DONTCOPY = 0x20000;
+/** A child finds the area empty: MADV_WIPEONFORK. */
+export const VM_WIPEONFORK = 0x0200_0000;
+/** The flags that only say what may be accessed; neighbours that differ in them alone may share an anon_vma. */
+export const VM_ACCESS_FLAGS = 3;
 
 const NO_ROW = -1;
 
@@ -23,7 +34,7 @@ export class Vmas {
   readonly mm: Uint16Array;
   /** Page offset of the first page in what is mapped; for anonymous memory the page number at its creation. */
   readonly pgoff: Float64Array;
-  /** anon_vma + 1; 0 until the first anonymous page. */
+  /** anon_vma in which new pages are made; 0 until the first one. */
   readonly anonVma: Uint32Array;
   /** Faults that hold the per-vma lock across a stop. */
   readonly faulting: Uint16Array;
@@ -35,10 +46,10 @@ export class Vmas {
   private readonly capacity: number;
   private readonly order: Uint32Array;
   private readonly inUse: Uint8Array;
-  /** [0] number of vmas, [1] rows ever used, [2] number of anon_vmas ever made */
+  /** [0] number of vmas, [1] rows ever used */
   private readonly count: Uint32Array;
-  /** Vmas of each anon_vma. */
-  readonly anonVmaUsers: Uint32Array;
+  /** Who may have a page of anonymous memory. */
+  readonly anon: AnonVmas;
 
   /**
    * @param sim the machine's contract
@@ -47,7 +58,7 @@ export class Vmas {
   constructor(sim: Sim, capacity: number) {
     this.capacity = capacity;
     const { state } = sim, rows = () => this.count[1];
-    this.count = state.u32("vma.count", 3);
+    this.count = state.u32("vma.count", 2);
     this.start = state.f64("vma.start", capacity, rows);
     this.end = state.f64("vma.end", capacity, rows);
     this.flags = state.u32("vma.flags", capacity, rows);
@@ -58,7 +69,7 @@ export class Vmas {
     this.lockSeq = state.u32("vma.lockSeq", capacity, rows);
     this.inUse = state.u8("vma.inUse", capacity, rows);
     this.order = state.u32("vma.order", capacity, () => this.count[0]);
-    this.anonVmaUsers = state.u32("anonVma.users", capacity + 1, () => this.count[2] + 1);
+    this.anon = new AnonVmas(sim, this, capacity);
   }
 
   /** Number of vmas of all address spaces. */
@@ -103,7 +114,7 @@ export class Vmas {
   }
 
   /** Makes a vma where none is. Returns its row, or -1 when there is no room for another. */
-  insert(mm: number, start: number, end: number, flags: number, pgoff: number, anonVma: number): number {
+  insert(mm: number, start: number, end: number, flags: number, pgoff: number): number {
     const { count, inUse } = this;
     if (count[0] === this.capacity) return NO_ROW;
     let v = 0;
@@ -115,9 +126,7 @@ export class Vmas {
     this.flags[v] = flags;
     this.mm[v] = mm;
     this.pgoff[v] = pgoff;
-    this.anonVma[v] = anonVma;
-    this.lockSeq[v] = this.faulting[v] = 0;
-    if (anonVma > 0) this.anonVmaUsers[anonVma]++;
+    this.anonVma[v] = this.lockSeq[v] = this.faulting[v] = 0;
     const at = this.position(mm, start);
     this.order.copyWithin(at + 1, at, count[0]);
     this.order[at] = v;
@@ -126,13 +135,21 @@ export class Vmas {
     return v;
   }
 
+  /** Whether a vma maps a file or shared memory; so far none does. */
+  isFile(_v: number): boolean {
+    return false;
+  }
+
+  /** Gives a vma what another maps; anonymous memory has nothing to copy. */
+  copyBacking(_to: number, _from: number): void {}
+
   /** Removes a vma. */
   remove(v: number): void {
     const at = this.position(this.mm[v], this.start[v]);
     if (this.order[at] !== v) throw new Error(`vma ${v} is not where it is ordered`);
     this.order.copyWithin(at, at + 1, this.count[0]);
     this.count[0]--;
-    if (this.anonVma[v] > 0) this.anonVmaUsers[this.anonVma[v]]--;
+    this.anon.unlink(v);
     for (
       const column of [this.start, this.end, this.flags, this.mm, this.pgoff, this.anonVma, this.lockSeq]
     ) column[v] = 0;
@@ -146,66 +163,79 @@ export class Vmas {
    * @returns the upper half's row, or -1 when there is no room for another vma
    */
   split(v: number, vpn: number): number {
-    const { start, end, pgoff } = this, wasEnd = end[v];
+    const { start, end, pgoff, flags, anonVma } = this, wasEnd = end[v];
     end[v] = vpn;
-    const upper = this.insert(
-      this.mm[v],
-      vpn,
-      wasEnd,
-      this.flags[v],
-      pgoff[v] + (vpn - start[v]),
-      this.anonVma[v],
-    );
-    if (upper < 0) end[v] = wasEnd;
-    else this.lockSeq[upper] = this.lockSeq[v];
+    const upper = this.insert(this.mm[v], vpn, wasEnd, flags[v], pgoff[v] + (vpn - start[v]));
+    if (upper < 0) {
+      end[v] = wasEnd;
+      return upper;
+    }
+    this.lockSeq[upper] = this.lockSeq[v];
+    if (anonVma[v] !== 0) this.anon.clone(upper, v, false);
+    this.anon.reenter(v);
     return upper;
   }
 
-  /**
-   * Joins a vma with the next one if they are neighbours of the same kind: vma_merge().
-   *
-   * @returns whether they were joined; the row of `v` stays
-   */
-  mergeNext(v: number): boolean {
-    const { start, end, pgoff, flags, anonVma } = this, w = this.next(v);
-    if (w < 0 || start[w] !== end[v] || flags[w] !== flags[v]) return false;
-    if (pgoff[w] !== pgoff[v] + (end[v] - start[v])) return false;
-    // One of them may have no anonymous page yet; it then joins the other's anon_vma.
-    if (anonVma[v] !== anonVma[w] && anonVma[v] !== 0 && anonVma[w] !== 0) return false;
-    const anon = anonVma[v] || anonVma[w], wEnd = end[w];
-    this.remove(w);
-    if (anonVma[v] === 0 && anon !== 0) this.anonVmaUsers[anon]++;
-    end[v] = wEnd;
-    anonVma[v] = anon;
-    this.generation++;
-    return true;
+  /** Whether `w` follows `v` without a gap in addresses and in what they map, with the same flags but for `except`. */
+  private adjoin(v: number, w: number, except: number): boolean {
+    const { start, end, pgoff, flags, mm } = this;
+    if (v < 0 || w < 0 || mm[v] !== mm[w] || start[w] !== end[v]) return false;
+    return ((flags[v] ^ flags[w]) & ~except) === 0 && pgoff[w] === pgoff[v] + (end[v] - start[v]);
   }
 
-  /** Gives a vma its anon_vma if it has none, a neighbour's when they could be merged: anon_vma_prepare(). */
+  /** Whether anon_vmas let a vma join a neighbour; one that a fork has linked to others joins only its like. */
+  private anonJoins(anon: number, neighbour: number): boolean {
+    const other = this.anonVma[neighbour];
+    return ((anon === 0 || other === 0) && this.anon.singular(neighbour)) || anon === other;
+  }
+
+  /** Swallows the next vma of `v`. */
+  private absorbNext(v: number): void {
+    const w = this.next(v), end = this.end[w];
+    if (this.anonVma[v] === 0 && this.anonVma[w] !== 0) this.anon.clone(v, w, false);
+    this.remove(w);
+    this.end[v] = end;
+    this.anon.reenter(v);
+    this.generation++;
+  }
+
+  /**
+   * Joins a vma with its neighbours if they are of the same kind: vma_merge(). With both sides possible but not
+   * together, the lower one wins.
+   *
+   * @returns the row that now covers the vma
+   */
+  merge(v: number): number {
+    const { start, mm, anonVma } = this;
+    const before = start[v] > 0 ? this.lookup(mm[v], start[v] - 1) : NO_ROW, after = this.next(v);
+    const left = before >= 0 && this.adjoin(before, v, 0) && this.anonJoins(anonVma[v], before);
+    let right = after >= 0 && this.adjoin(v, after, 0) && this.anonJoins(anonVma[v], after);
+    if (left && right) {
+      const a = anonVma[before], b = anonVma[after];
+      right = a === 0 || b === 0 || a === b;
+    }
+    if (right) this.absorbNext(v);
+    if (!left) return v;
+    this.absorbNext(before);
+    return before;
+  }
+
+  /** Gives a vma its anon_vma if it has none, a neighbour's when they might be merged one day: anon_vma_prepare(). */
   prepareAnon(v: number): void {
     if (this.anonVma[v] !== 0) return;
-    const { anonVmaUsers } = this;
-    let anon = 1;
-    while (anonVmaUsers[anon] !== 0) anon++;
-    if (anon > this.count[2]) this.count[2] = anon;
-    this.anonVma[v] = anon;
-    anonVmaUsers[anon]++;
+    const after = this.next(v),
+      before = this.start[v] > 0 ? this.lookup(this.mm[v], this.start[v] - 1) : NO_ROW;
+    let share = 0;
+    if (this.adjoin(v, after, VM_ACCESS_FLAGS) && this.anon.singular(after)) share = this.anonVma[after];
+    if (share === 0 && this.adjoin(before, v, VM_ACCESS_FLAGS) && this.anon.singular(before)) {
+      share = this.anonVma[before];
+    }
+    this.anon.prepare(v, share);
     this.generation++;
   }
 
-  /**
-   * The vmas that can map an anonymous page: the reverse map.
-   *
-   * @param anonVma the page's anon_vma
-   * @param index the page's place in it
-   * @yields row of a vma and the virtual page at which it would map the page
-   */
-  *mapping(anonVma: number, index: number): Generator<{ vma: number; vpn: number }> {
-    for (let i = 0; i < this.count[0]; i++) {
-      const vma = this.order[i];
-      if (this.anonVma[vma] !== anonVma) continue;
-      const vpn = this.start[vma] + (index - this.pgoff[vma]);
-      if (vpn >= this.start[vma] && vpn < this.end[vma]) yield { vma, vpn };
-    }
+  /** The places where a page may be mapped, in the order of a walk of the reverse map. */
+  mapping(anonVma: number, index: number): Mapping[] {
+    return this.anon.places(anonVma, index);
   }
 }

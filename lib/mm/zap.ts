@@ -5,7 +5,7 @@
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import type { Kernel } from "./kernel.ts";
 import { ZERO_PFN } from "./pages.ts";
-import { PTE_DEVICE, PTE_KIND, PTE_MIGRATION, PTE_NONE, PTE_PRESENT } from "./pagetable.ts";
+import { PTE_DEVICE, PTE_EXCLUSIVE, PTE_KIND, PTE_MIGRATION, PTE_NONE, PTE_PRESENT } from "./pagetable.ts";
 
 const AT_TABLE = site("zap: before a table");
 const AT_FLUSH = site("zap: entries cleared, translations not yet flushed");
@@ -44,6 +44,10 @@ export function* zapRange(k: Kernel, a: number, mm: number, start: number, end: 
       if (kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
       dropped++;
       if (kind === PTE_MIGRATION) continue; // whoever migrates the page holds it; finalize then frees it
+      if (kind === PTE_EXCLUSIVE) {
+        gathered.push(pfn); // a reference, but no mapping
+        continue;
+      }
       if (kind !== PTE_PRESENT && kind !== PTE_DEVICE) throw new Error(`entry of kind ${kind} at page ${w}`);
       pages.mapcount[pfn]--;
       gathered.push(pfn);

@@ -1,0 +1,62 @@
+/**
+ * get_user_pages(): references to the pages of a process, faulted in as needed.
+ * @module
+ */
+import { type Proc, site } from "../sim/sim.ts";
+import { EFAULT, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
+import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, handleMmFault } from "./fault.ts";
+import type { Kernel } from "./kernel.ts";
+import { ZERO_PFN } from "./pages.ts";
+import { PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from "./pagetable.ts";
+import { VM_READ, VM_WRITE } from "./vma.ts";
+
+const AT_FAULT = site("get_user_pages: in a fault");
+
+/**
+ * Takes a reference to one page of a process, faulting it in: faultin_page() and follow_page_mask().
+ *
+ * @param vpn virtual page; the mmap lock is held for reading
+ * @param write whether the page must be writable (which breaks copy on write)
+ * @returns the frame, or -EFAULT, -ENOMEM
+ */
+export function* getUserPage(k: Kernel, a: number, mm: number, vpn: number, write: boolean): Proc<number> {
+  const { sim, tables, pages, vmas } = k, vma = vmas.lookup(mm, vpn);
+  if (vma < 0 || !(vmas.flags[vma] & (write ? VM_WRITE : VM_READ))) return -EFAULT;
+  for (;;) {
+    const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? 0 : tables.kind[e];
+    if ((kind & (PTE_KIND | PTE_PROTNONE)) === PTE_PRESENT && (!write || kind & PTE_WRITE)) {
+      const pfn = tables.pfn[e];
+      if (pfn !== ZERO_PFN) pages.refcount[pfn]++;
+      return pfn;
+    }
+    sim.call(a, AT_FAULT, vpn, write ? 1 : 0, vma);
+    const rc = yield* handleMmFault(k, a, mm, vma, vpn, FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0));
+    sim.ret(a);
+    if (rc === VM_FAULT_OOM) return -ENOMEM;
+    if (rc !== VM_FAULT_DONE && rc !== VM_FAULT_RETRY) return -EFAULT;
+  }
+}
+
+/**
+ * Faults the pages of a range in for what its vmas allow: populate_vma_page_range().
+ *
+ * @returns 0, or a negated errno at the first page that cannot be had
+ */
+export function* populate(
+  k: Kernel,
+  a: number,
+  mm: number,
+  start: number,
+  end: number,
+  write: boolean,
+): Proc<number> {
+  const { sim, pages } = k;
+  for (let v = start; v < end; v++) {
+    sim.call(a, AT_FAULT, v, start, end, write ? 1 : 0);
+    const pfn = yield* getUserPage(k, a, mm, v, write);
+    sim.ret(a);
+    if (pfn < 0) return pfn;
+    if (pfn !== ZERO_PFN) pages.put(a, pfn);
+  }
+  return 0;
+}

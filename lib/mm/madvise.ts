@@ -1,0 +1,162 @@
+/**
+ * madvise(): what a program says of its memory.
+ * @module
+ */
+import { type Proc, site } from "../sim/sim.ts";
+import { EFAULT, EINVAL, ENOMEM } from "./errno.ts";
+import { populate } from "./gup.ts";
+import type { Kernel } from "./kernel.ts";
+import { splitEnds } from "./mmap.ts";
+import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
+import { ZERO_PFN } from "./pages.ts";
+import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_YOUNG, VPN_END } from "./pagetable.ts";
+import { VM_DONTCOPY, VM_LOCKED, VM_READ, VM_SHARED, VM_WIPEONFORK, VM_WRITE } from "./vma.ts";
+import { zapRange } from "./zap.ts";
+
+/** Advices by the kernel's names, without MADV_. */
+export type Advice =
+  | "dontneed"
+  | "free"
+  | "populate_read"
+  | "populate_write"
+  | "dontfork"
+  | "dofork"
+  | "wipeonfork"
+  | "keeponfork"
+  | "cold"
+  | "willneed";
+
+const AT_LOCK = site("madvise: taking the mmap lock");
+const AT_NOTIFY = site("madvise: notifying");
+const AT_VMA = site("madvise: one vma");
+
+/** Advices that only change a vma's flags: set, clear. */
+const FLAG_ADVICE: Readonly<Partial<Record<Advice, readonly [number, number]>>> = {
+  dontfork: [VM_DONTCOPY, 0],
+  dofork: [0, VM_DONTCOPY],
+  wipeonfork: [VM_WIPEONFORK, 0],
+  keeponfork: [0, VM_WIPEONFORK],
+};
+
+/**
+ * Gives advice on a range: madvise(2). Holes make the answer -ENOMEM, but what lies around them is advised.
+ *
+ * @param start first page
+ * @param pages length
+ * @returns 0, -EINVAL, -ENOMEM; -EFAULT where populating fails
+ */
+export function* madvise(
+  k: Kernel,
+  a: number,
+  mm: number,
+  start: number,
+  pages: number,
+  advice: Advice,
+): Proc<number> {
+  const { sim, locks, vmas } = k, end = start + pages, lock = k.mmapLock(mm);
+  if (pages < 0 || start < 0 || end > VPN_END) return -EINVAL;
+  if (pages === 0) return 0;
+  const alone = FLAG_ADVICE[advice] !== undefined;
+  sim.spans.begin(a, k.kindSyscall, start);
+  sim.spend(a, k.phase.syscall, k.cost.syscallNs);
+  sim.call(a, AT_LOCK, start, pages);
+  if (alone) yield* locks.lock(a, lock);
+  else yield* locks.read(a, lock);
+  sim.ret(a);
+  let rc = 0, unmapped = false;
+  const populating = advice === "populate_read" || advice === "populate_write";
+  for (let v = start; v < end && rc === 0;) {
+    const vma = vmas.find(mm, v);
+    if (vma < 0 || vmas.start[vma] >= end || (populating && vmas.start[vma] > v)) {
+      unmapped = true;
+      break;
+    }
+    if (vmas.start[vma] > v) unmapped = true;
+    v = Math.max(v, vmas.start[vma]);
+    const stop = Math.min(end, vmas.end[vma]);
+    sim.call(a, AT_VMA, v, stop, end, unmapped ? 1 : 0);
+    rc = yield* adviseVma(k, a, mm, vma, v, stop, advice);
+    sim.ret(a);
+    v = stop;
+  }
+  if (rc === 0 && unmapped) rc = -ENOMEM;
+  if (alone) k.mmapWriteUnlock(a, mm);
+  else locks.readUnlock(a, lock);
+  sim.spans.end(a, k.kindSyscall, pages);
+  sim.progress++;
+  return rc;
+}
+
+/** Advises the part of a range that one vma covers. */
+function* adviseVma(
+  k: Kernel,
+  a: number,
+  mm: number,
+  vma: number,
+  start: number,
+  end: number,
+  advice: Advice,
+): Proc<number> {
+  const { sim, vmas } = k, flags = vmas.flags[vma], change = FLAG_ADVICE[advice];
+  if (change !== undefined) {
+    if (advice === "wipeonfork" && (flags & VM_SHARED || vmas.isFile(vma))) return -EINVAL;
+    const wanted = (flags | change[0]) & ~change[1];
+    if (wanted === flags) return 0;
+    yield* k.vmaStartWrite(a, vma);
+    if (!splitEnds(k, mm, start, end)) return -ENOMEM;
+    const part = vmas.lookup(mm, start);
+    vmas.flags[part] = wanted;
+    vmas.generation++;
+    vmas.merge(part);
+    return 0;
+  }
+  switch (advice) {
+    case "populate_read":
+    case "populate_write": {
+      const write = advice === "populate_write";
+      if (!(flags & (write ? VM_WRITE : VM_READ))) return -EINVAL;
+      const rc = yield* populate(k, a, mm, start, end, write);
+      return rc === 0 || rc === -ENOMEM ? rc : -EFAULT;
+    }
+    case "dontneed":
+    case "free": {
+      if (advice === "dontneed" ? (flags & VM_LOCKED) !== 0 : vmas.isFile(vma) || (flags & VM_SHARED) !== 0) {
+        return -EINVAL;
+      }
+      const event: Invalidation = {
+        mm,
+        start,
+        end,
+        event: MMU_NOTIFY_CLEAR,
+        owner: 0,
+        blockable: true,
+        seq: 0,
+      };
+      sim.call(a, AT_NOTIFY, start, end);
+      yield* k.notifiers.start(a, event);
+      sim.ret(a);
+      sim.call(a, AT_VMA, start, end);
+      if (advice === "dontneed") yield* zapRange(k, a, mm, start, end);
+      else markLazyFree(k, a, mm, start, end);
+      sim.ret(a);
+      k.notifiers.end(a, event);
+      return 0;
+    }
+    case "cold":
+      return flags & VM_LOCKED ? -EINVAL : 0;
+    default:
+      return 0;
+  }
+}
+
+/** Makes present pages look clean and unused, so that reclaim may drop them: madvise_free_pte_range(). */
+function markLazyFree(k: Kernel, a: number, mm: number, start: number, end: number): void {
+  const { tables } = k, root = k.root[mm];
+  for (let v = tables.nextLive(root, start, end); v < end; v++, v = tables.nextLive(root, v, end)) {
+    const e = tables.entry(root, v);
+    if ((tables.kind[e] & PTE_KIND) === PTE_PRESENT && tables.pfn[e] !== ZERO_PFN) {
+      tables.kind[e] &= ~(PTE_DIRTY | PTE_YOUNG);
+    }
+  }
+  k.flushTlb(a, mm, start, end);
+}
