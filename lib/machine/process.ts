@@ -2,9 +2,11 @@
  * Processes as a user handles them: plain methods, each run to completion.
  * @module
  */
+import { checkWord, describe, during } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../mm/access.ts";
 import { errnoName, VM_FAULT_MAPERR, VM_FAULT_OOM, VM_FAULT_SIGBUS } from "../mm/errno.ts";
+import type { Kernel } from "../mm/kernel.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
 import type { Proc } from "../sim/sim.ts";
@@ -15,7 +17,13 @@ import { checkHostMemory, hostBytesOfPages } from "./spec.ts";
 /** What a mapping allows: nothing, reading, writing, both. */
 export type Protection = "none" | "r" | "w" | "rw";
 
-/** VM_ flags of a protection. */
+/**
+ * The VM_ flags of a protection.
+ *
+ * @param p what a mapping shall allow
+ * @returns VM_READ, VM_WRITE, both or 0
+ * @throws {UsageError} for what is no protection
+ */
 export function protectionFlags(p: Protection): number {
   switch (p) {
     case "none":
@@ -27,18 +35,35 @@ export function protectionFlags(p: Protection): number {
     case "rw":
       return VM_READ | VM_WRITE;
     default:
-      throw new UsageError(`Cannot set protection "${p}": allowed are "none", "r", "w" and "rw".`);
+      throw new UsageError(
+        `Cannot set a protection: got ${
+          describe(p)
+        }; "none", "r", "w" and "rw" are allowed; write for example "r"`,
+      );
   }
 }
 
-/** A range of a process's address space, in whole pages. */
+/** A range of a process's address space, in whole pages: what `mmap` returns, or a part of it. */
 export class Region {
+  /** The process whose memory it is. */
+  readonly process: Process;
+  /** First virtual page number. */
+  readonly vpn: number;
+  /** Length in pages. */
+  readonly pages: number;
+
   /**
+   * Names a range by hand; {@linkcode Process.mmap} and {@linkcode Region.slice} do it for you.
+   *
    * @param process whose memory it is
    * @param vpn first virtual page number
-   * @param pages length in pages
+   * @param pages length in pages, 1 or more
    */
-  constructor(readonly process: Process, readonly vpn: number, readonly pages: number) {}
+  constructor(process: Process, vpn: number, pages: number) {
+    this.process = process;
+    this.vpn = vpn;
+    this.pages = pages;
+  }
 
   /** Length in bytes. */
   get lengthBytes(): number {
@@ -48,23 +73,63 @@ export class Region {
   /**
    * A part of the region.
    *
-   * @param offset from its start, for example "1 MiB"; whole pages
-   * @param length for example "64 KiB"; whole pages, up to the region's end if left out
+   * @param offset from its start, in whole pages, for example "1 MiB"
+   * @param length in whole pages, for example "64 KiB"; up to the region's end if left out
+   * @returns the part; nothing is mapped or unmapped
+   * @throws {UsageError} for a part that is empty or reaches beyond the region
+   *
+   * @example
+   * ```ts
+   * import { machine } from "hmmlab";
+   *
+   * const heap = machine({ memory: "64 MiB" }).process().mmap("1 MiB");
+   * console.log(heap.slice("64 KiB").pages, heap.slice(0, "4 KiB").pages); // 240 1
+   * ```
    */
   slice(offset: string | number, length?: string | number): Region {
     const from = pages(offset), n = length === undefined ? this.pages - from : pages(length);
     if (from + n > this.pages || n < 1) {
       throw new UsageError(
-        `Cannot take ${n} pages at page ${from} of a region of ${this.pages}; let offset and length stay within ${
-          formatBytes(this.lengthBytes)
-        }.`,
+        `Cannot take a part of a region: got offset ${describe(offset)}` +
+          `${length === undefined ? "" : ` and length ${describe(length)}`}; ` +
+          `one page or more within ${
+            formatBytes(this.lengthBytes)
+          } is allowed; write for example slice(0, "4 KiB")`,
       );
     }
     return new Region(this.process, this.vpn + from, n);
   }
 }
 
-/** A batch of one run of pages. */
+/**
+ * Refuses what is no region, and a region of another process.
+ *
+ * @param act what was to be done, as it follows "Cannot" in the message
+ * @param region what was given
+ * @param process the process that must own it; any, if left out
+ * @returns the region
+ * @throws {UsageError} saying what was given
+ */
+export function checkRegion(act: string, region: unknown, process?: Process): Region {
+  if (!(region instanceof Region)) {
+    throw new UsageError(
+      `Cannot ${act}: got ${
+        describe(region)
+      } for a region; what mmap returned, or a slice of it, is allowed; ` +
+        `write for example const heap = m.process().mmap("1 MiB")`,
+    );
+  }
+  if (process !== undefined && region.process !== process) {
+    const where = region.process.machine === process.machine ? "process" : "machine";
+    throw new UsageError(
+      `Cannot ${act}: got a region of another ${where}; one of this process is allowed; ` +
+        "use the process that mapped it (region.process)",
+    );
+  }
+  return region;
+}
+
+/** A batch of accesses that is one run: all pages of a region, the first with word `value`, the next with one more. */
 export function oneRun(region: Region, write: boolean, value: number): Accesses {
   return {
     n: 1,
@@ -75,7 +140,12 @@ export function oneRun(region: Region, write: boolean, value: number): Accesses 
   };
 }
 
-/** What came of a load or store: a word, or the signal in its place. */
+/**
+ * What came of a load or store of one page: a word (32 bits), or the signal in its place.
+ *
+ * SEGV_MAPERR: nothing is mapped there; SEGV_ACCERR: the mapping forbids it; SIGBUS: the page could not be brought
+ * back from a device; OOM: no memory was left.
+ */
 export type Word = number | "SEGV_MAPERR" | "SEGV_ACCERR" | "SIGBUS" | "OOM";
 
 /** The signal of a VM_FAULT_ result. */
@@ -85,15 +155,44 @@ export function signalName(cause: number): Exclude<Word, number> {
   return cause === VM_FAULT_OOM ? "OOM" : "SEGV_ACCERR";
 }
 
-/** A process of a machine: an address space and the operations of its program. */
+/** Pages that the vmas of all address spaces map. */
+function mappedPages({ vmas, root }: Kernel): number {
+  let n = 0;
+  for (let mm = 0; mm < root.length; mm++) {
+    for (let v = vmas.find(mm, 0); v >= 0; v = vmas.next(v)) n += vmas.end[v] - vmas.start[v];
+  }
+  return n;
+}
+
+/**
+ * A process of a machine: an address space (struct mm_struct) and the operations of its program.
+ *
+ * Each call runs at once and to its end, outside of any run's time. Inside of a run the same operations are those of a
+ * workload, inside of a race those of a {@linkcode Thread}.
+ *
+ * @example
+ * ```ts
+ * import { machine } from "hmmlab";
+ *
+ * const p = machine({ memory: "64 MiB" }).process();
+ * const a = p.mmap("8 KiB");
+ * p.write(a, 7);
+ * console.log(p.read(a), p.residentPages); // [ 7, 8 ] 2
+ * p.mprotect(a, "r");
+ * console.log(p.write(a, 9)); // { 0: "SEGV_ACCERR", 1: "SEGV_ACCERR" }
+ * ```
+ */
 export class Process {
   /** Number of its address space. */
   readonly mm: number;
   /** The machine that runs it. */
   readonly machine: Machine;
-  private mappedPages = 0;
 
-  /** Use `machine.process()`. */
+  /**
+   * Use {@linkcode Machine.process}.
+   *
+   * @param machine the machine that runs it
+   */
   constructor(machine: Machine) {
     this.machine = machine;
     this.mm = machine.kernel.newMm();
@@ -107,77 +206,105 @@ export class Process {
   /**
    * Maps anonymous private memory: mmap(2).
    *
-   * @param length for example "4 GiB"; whole pages
+   * @param length in whole pages, for example "4 GiB"
    * @param protection what it allows; "rw" if left out
    * @returns the region, nothing of it in memory yet
-   * @throws UsageError for a length that is not whole pages, or that this computer could not hold when touched
+   * @throws {UsageError} for a length that is not whole pages, that the address space has no room for, or that this
+   * computer could not hold when touched
    */
   mmap(length: string | number, protection: Protection = "rw"): Region {
-    const n = pages(length), { kernel, spec } = this.machine, flags = protectionFlags(protection);
-    if (n < 1) throw new UsageError(`Cannot map ${length}: give one page (4 KiB) or more.`);
-    const frames = Math.min(this.mappedPages + n, spec.kernel.ramPages + spec.kernel.devicePages);
-    const tables = Math.min(this.mappedPages + n, 512 * spec.kernel.pageTables) - frames;
+    const n = during("map memory", () => pages(length)), flags = protectionFlags(protection);
+    const { machine } = this, { kernel, spec } = machine;
+    if (n < 1) {
+      throw new UsageError(
+        `Cannot map memory: got a length of ${
+          describe(length)
+        }; one page or more is allowed; write for example "4 KiB"`,
+      );
+    }
+    const mapped = n + mappedPages(kernel), { ramPages, devicePages, pageTables } = spec.kernel;
+    const frames = Math.min(mapped, ramPages + devicePages);
+    const tables = Math.min(mapped, 512 * pageTables) - frames;
     checkHostMemory(
       `map ${formatBytes(n * PAGE_SIZE)}`,
       hostBytesOfPages(frames, spec.kernel.wordsPerPage) + Math.max(0, tables) * 10,
+      "map less",
     );
-    const vpn = this.machine.complete(mmap(kernel, 0, this.mm, -1, n, flags));
+    const vpn = machine.complete(mmap(kernel, 0, this.mm, -1, n, flags));
     if (vpn < 0) {
       throw new UsageError(
-        `Cannot map ${formatBytes(n * PAGE_SIZE)}: the address space has no free range of it (${
+        `Cannot map memory: got a length of ${formatBytes(n * PAGE_SIZE)} (${
           errnoName(vpn)
-        }).`,
+        }); a free range of the ` +
+          `address space (128 TiB in all) and a free one of the machine's ${spec.kernel.vmas} vmas are needed; ` +
+          "map less, unmap first, or give machine({ vmas }) more",
       );
     }
-    this.mappedPages += n;
     return new Region(this, vpn, n);
   }
 
-  /** Unmaps a region: munmap(2). Returns 0 or a negated errno. */
+  /**
+   * Unmaps a region: munmap(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @returns 0 or a negated errno
+   * @throws {UsageError} for what is no region of this process
+   */
   munmap(region: Region): number {
-    this.own(region);
-    this.mappedPages -= region.pages;
-    return this.machine.complete(munmap(this.machine.kernel, 0, this.mm, region.vpn, region.pages));
+    const { vpn, pages } = checkRegion("unmap", region, this);
+    return this.machine.complete(munmap(this.machine.kernel, 0, this.mm, vpn, pages));
   }
 
-  /** Changes what a region allows: mprotect(2). Returns 0 or a negated errno. */
+  /**
+   * Changes what a region allows: mprotect(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @param protection what it allows from now on
+   * @returns 0 or a negated errno
+   * @throws {UsageError} for what is no region of this process, or no protection
+   */
   mprotect(region: Region, protection: Protection): number {
-    this.own(region);
-    const flags = protectionFlags(protection);
-    return this.machine.complete(mprotect(this.machine.kernel, 0, this.mm, region.vpn, region.pages, flags));
+    const { vpn, pages } = checkRegion("protect", region, this), flags = protectionFlags(protection);
+    return this.machine.complete(mprotect(this.machine.kernel, 0, this.mm, vpn, pages, flags));
   }
 
   /**
    * Stores a word in each page of a region, as the program would.
    *
-   * @param value word of the first page; the next page's is one more
-   * @returns the signals of pages that could not be written, by page; empty when all went well
+   * @param region where it stores
+   * @param value word of the first page (0 to 2^32 - 1); the next page's is one more
+   * @returns the signals of pages that could not be written, by page of the region; empty when all went well
+   * @throws {UsageError} for what is no region of this process, or no word
    */
   write(region: Region, value: number): Readonly<Record<number, Word>> {
-    this.own(region);
-    const out = new AccessResult();
-    this.machine.complete(cpuAccess(this.machine.kernel, 0, this.mm, oneRun(region, true, value), out));
-    return Object.fromEntries(out.signals.map((s) => [s.vpn - region.vpn, signalName(s.cause)]));
+    const act = "write", { vpn } = checkRegion(act, region, this), { kernel } = this.machine;
+    const out = new AccessResult(), batch = oneRun(region, true, checkWord(act, "value", value));
+    this.machine.complete(cpuAccess(kernel, 0, this.mm, batch, out));
+    return Object.fromEntries(out.signals.map((s) => [s.vpn - vpn, signalName(s.cause)]));
   }
 
-  /** Loads the word of each page of a region, as the program would. */
+  /**
+   * Loads the word of each page of a region, as the program would.
+   *
+   * @param region where it loads
+   * @returns a word for each page, or the signal in its place
+   * @throws {UsageError} for what is no region of this process
+   */
   read(region: Region): Word[] {
-    this.own(region);
-    const out = new AccessResult(true);
+    const { vpn, pages } = checkRegion("read", region, this), out = new AccessResult(true);
     this.machine.complete(cpuAccess(this.machine.kernel, 0, this.mm, oneRun(region, false, 0), out));
-    const signals = new Map(out.signals.map((s) => [s.vpn - region.vpn, signalName(s.cause)]));
+    const signals = new Map(out.signals.map((s) => [s.vpn - vpn, signalName(s.cause)]));
     let next = 0;
-    return Array.from({ length: region.pages }, (_, i) => signals.get(i) ?? out.words[next++]);
+    return Array.from({ length: pages }, (_, i) => signals.get(i) ?? out.words[next++]);
   }
 
-  /** Runs a generator of the lower floors to completion on the machine's own actor. */
+  /**
+   * Runs a generator of the lower floors to completion on the machine's own actor.
+   *
+   * @param proc what to run
+   * @returns what it returns
+   */
   complete<R>(proc: Proc<R>): R {
     return this.machine.complete(proc);
-  }
-
-  private own(region: Region): void {
-    if (region.process !== this) {
-      throw new UsageError("Cannot use a region of another process; use the one that mapped it.");
-    }
   }
 }

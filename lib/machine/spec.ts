@@ -3,14 +3,15 @@
  * @module
  */
 import { totalmem } from "node:os";
+import { checkOptions, describe, during, wholeNumber } from "../arguments.ts";
 import { checkDummy, type DummyOptions, type DummySpec } from "../devices/dummy/spec.ts";
 import { UsageError } from "../errors.ts";
 import type { KernelSpec } from "../mm/kernel.ts";
-import { SECTION_PAGES } from "../mm/pages.ts";
+import { MAX_PAGES, SECTION_PAGES } from "../mm/pages.ts";
 import { compileHost, type Overrides } from "../profiles/costs.ts";
 import type { HostCosts } from "../profiles/parameters.ts";
 import type { Profile } from "../profiles/profile.ts";
-import { formatBytes, pages } from "../units.ts";
+import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
 import { reverts } from "../sim/revert.ts";
 
 /** What a user says of a machine; everything has a default. */
@@ -19,8 +20,11 @@ export interface MachineOptions<D extends string = string> {
   readonly host?: string | Profile;
   /** Parameters of the host that differ from the profile's, by key. */
   readonly hostParameters?: Overrides;
-  /** Devices by the name under which the machine shows them: a profile's name, or options of the dummy device. */
-  readonly devices?: Readonly<Record<D, string | DummyOptions>>;
+  /**
+   * Devices, up to 15, by the name under which the machine shows them (`m.gpu`): a profile, its name, or options of the
+   * dummy device.
+   */
+  readonly devices?: Readonly<Record<D, string | Profile | DummyOptions>>;
   /** Seed of every random draw (default 1). */
   readonly seed?: number;
   /** Ordinary memory, for example "64 GiB" (default: the host profile's). */
@@ -45,42 +49,46 @@ export interface MachineOptions<D extends string = string> {
 
 /** A checked machine: plain data, all of it in a run's provenance. */
 export interface MachineSpec {
+  /** Sizes and seed of its memory management. */
   readonly kernel: KernelSpec;
+  /** Name of the host's profile. */
   readonly hostName: string;
+  /** The host's compiled costs, with what {@linkcode MachineOptions.hostParameters} changed. */
   readonly cost: HostCosts;
+  /** Its devices by name, in their order. */
   readonly devices: Readonly<Record<string, DummySpec>>;
+  /** What is switched off. */
   readonly revert: readonly string[];
+  /** Pages that one migration handles at a time. */
   readonly batchPages: number;
 }
 
-const OPTIONS = [
-  "host",
-  "hostParameters",
-  "devices",
-  "seed",
-  "memory",
-  "revert",
-  "tlbEntries",
-  "processes",
-  "actors",
-  "vmas",
-  "pageTables",
-  "batchPages",
-  "wordsPerPage",
-];
+const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
+  host: true,
+  hostParameters: true,
+  devices: true,
+  seed: true,
+  memory: true,
+  revert: true,
+  tlbEntries: true,
+  processes: true,
+  actors: true,
+  vmas: true,
+  pageTables: true,
+  batchPages: true,
+  wordsPerPage: true,
+};
 
-function count(what: string, x: number | undefined, byDefault: number, least: number, most: number): number {
-  const n = x ?? byDefault;
-  if (Number.isInteger(n) && n >= least && n <= most) return n;
-  throw new UsageError(
-    `Cannot build the machine: ${what} is ${n}; allowed are whole numbers from ${least} to ${most}.`,
-  );
-}
+const BUILD = "build the machine";
+/** Zones but the host's own; see MAX_ZONES of the pages. */
+const MOST_DEVICES = 15;
 
 /** Columns that one frame of memory takes beside its words: flags, counts, mapping, index. */
 const FRAME_BYTES = 22;
 /** A page-table entry's kind and frame. */
 const ENTRY_BYTES = 5;
+/** Share of this computer's memory that a machine may take. */
+const HOST_SHARE = 0.9;
 
 /**
  * Host memory that `n` pages in use take at most: their frame and an entry in the process's and in a device's table.
@@ -97,81 +105,144 @@ export function hostBytesOfPages(n: number, wordsPerPage: number): number {
  * Refuses what cannot fit into this computer's memory, before anything is built.
  *
  * @param what what was asked for
- * @param needBytes host memory that it takes
- * @throws UsageError with the figures
+ * @param needBytes host memory that it takes once all of it is in use
+ * @param remedy what to write instead
+ * @throws {UsageError} with the figures
  */
-export function checkHostMemory(what: string, needBytes: number): void {
-  const have = totalmem();
-  if (needBytes <= 0.9 * have) return;
+export function checkHostMemory(what: string, needBytes: number, remedy: string): void {
+  const allowedBytes = Math.floor(HOST_SHARE * totalmem());
+  if (needBytes <= allowedBytes) return;
   throw new UsageError(
-    `Cannot ${what}: it can take ${formatBytes(needBytes)} of this computer's memory, which has ${
-      formatBytes(have)
-    }; ask for less.`,
+    `Cannot ${what}: it can take ${formatBytes(needBytes)} of this computer's memory; ${
+      formatBytes(allowedBytes)
+    } ` +
+      `are allowed, ${100 * HOST_SHARE} % of what it has; ${remedy}`,
+  );
+}
+
+/** The devices, each under a name that can be written after a dot. */
+function checkDevices(given: unknown): Record<string, DummySpec> {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw new UsageError(
+      `Cannot ${BUILD}: got ${
+        describe(given)
+      } for devices; an object with a name for each device is allowed; ` +
+        'write for example devices: { gpu: "titan-v" }',
+    );
+  }
+  const entries = Object.entries(given);
+  if (entries.length > MOST_DEVICES) {
+    throw new UsageError(
+      `Cannot ${BUILD}: got ${entries.length} devices; up to ${MOST_DEVICES} are allowed; name fewer`,
+    );
+  }
+  return Object.fromEntries(entries.map(([name, options]) => {
+    if (!/^[a-z][A-Za-z0-9_]*$/.test(name)) {
+      throw new UsageError(
+        `Cannot ${BUILD}: got ${
+          JSON.stringify(name)
+        } as a device's name; a small letter, then letters, digits and _ ` +
+          "are allowed; write for example gpu, and reach the device as m.gpu",
+      );
+    }
+    return [name, checkDummy(options, name)];
+  }));
+}
+
+function checkReverts(given: unknown): readonly string[] {
+  if (!Array.isArray(given)) {
+    throw new UsageError(
+      `Cannot ${BUILD}: got ${describe(given)} for revert; an array of names is allowed; ` +
+        `write for example revert: ["sequence check"]`,
+    );
+  }
+  reverts(given);
+  return [...given];
+}
+
+/** Refuses memory that no frame number reaches, and what this computer could not hold once it is all in use. */
+function checkMemory(ramPages: number, devicePages: number, devices: number, wordsPerPage: number): void {
+  const memory = `${formatBytes(PAGE_SIZE * ramPages)} of memory` +
+    (devicePages > 0 ? ` and ${formatBytes(PAGE_SIZE * devicePages)} on devices` : "");
+  const sections = Math.ceil(ramPages / SECTION_PAGES) + Math.ceil(devicePages / SECTION_PAGES) + devices;
+  if (sections * SECTION_PAGES > MAX_PAGES) {
+    throw new UsageError(
+      `Cannot ${BUILD}: got ${memory}; ${
+        formatBytes(PAGE_SIZE * MAX_PAGES)
+      } in all are allowed (each device's memory ` +
+        `begins at a multiple of ${
+          formatBytes(PAGE_SIZE * SECTION_PAGES)
+        }); write for example memory: "64 GiB"`,
+    );
+  }
+  checkHostMemory(
+    `build a machine with ${memory}`,
+    hostBytesOfPages(ramPages + devicePages, wordsPerPage),
+    "give it less memory, or fewer wordsPerPage",
   );
 }
 
 /**
  * Checks and completes what a user said of a machine.
  *
- * @throws UsageError naming the option, what was given and what is allowed
+ * @param o the options
+ * @returns the full description
+ * @throws {UsageError} naming the option, what was given, what is allowed and what to write instead
  */
 export function checkMachine(o: MachineOptions): MachineSpec {
-  for (const key of Object.keys(o)) {
-    if (!OPTIONS.includes(key)) {
-      throw new UsageError(
-        `Cannot build the machine: unknown option "${key}"; allowed are ${OPTIONS.join(", ")}.`,
-      );
-    }
-  }
-  const host = o.host ?? "epyc-7551p", cost = compileHost(host, o.hostParameters);
-  const devices: Record<string, DummySpec> = {};
-  let devicePages = 0;
-  for (const [name, options] of Object.entries(o.devices ?? {})) {
-    if (!/^[a-z][A-Za-z0-9_]*$/.test(name)) {
-      throw new UsageError(
-        `Cannot name a device "${name}": a name begins with a small letter, then letters and digits.`,
-      );
-    }
-    devices[name] = checkDummy(options as string | DummyOptions);
-    devicePages += devices[name].memoryPages;
-  }
-  const ramPages = o.memory === undefined ? Math.floor(cost.memoryBytes / 4096) : pages(o.memory);
-  if (ramPages < 16) {
-    throw new UsageError(`Cannot build the machine: memory of ${ramPages} pages; give it 64 KiB or more.`);
-  }
-  const seed = o.seed ?? 1;
-  if (!Number.isSafeInteger(seed) || seed < 0) {
+  checkOptions(BUILD, o, OPTIONS, '{ devices: { gpu: "titan-v" }, seed: 1 }');
+  const { hostParameters = {} } = o;
+  if (typeof hostParameters !== "object" || Array.isArray(hostParameters)) {
     throw new UsageError(
-      `Cannot build the machine: seed is ${seed}; allowed are whole numbers from 0 to 2^53 - 1.`,
+      `Cannot ${BUILD}: got ${describe(hostParameters)} for hostParameters; an object is allowed; ` +
+        `write for example hostParameters: { ipiBase: "4 us" }`,
     );
   }
+  const host = o.host ?? "epyc-7551p",
+    cost = during(`${BUILD}: host`, () => compileHost(host, hostParameters));
+  const devices = checkDevices(o.devices ?? {});
+  const size = (name: keyof MachineOptions, byDefault: number, least: number, most: number) =>
+    wholeNumber(BUILD, name, o[name] ?? byDefault, least, most);
+  const { memory } = o;
+  const ramPages = memory === undefined
+    ? Math.floor(cost.memoryBytes / PAGE_SIZE)
+    : during(`${BUILD}: memory`, () => pages(memory));
+  if (ramPages < 16) {
+    throw new UsageError(
+      `Cannot ${BUILD}: got ${formatBytes(PAGE_SIZE * ramPages)} of memory; 64 KiB or more is allowed; ` +
+        `write for example memory: "1 GiB"`,
+    );
+  }
+  const batchPages = size("batchPages", 512, 1, 512);
+  let devicePages = 0;
+  for (const [name, { memoryPages, granulePages, faultBackPages }] of Object.entries(devices)) {
+    devicePages += memoryPages;
+    if (Math.max(granulePages, faultBackPages) <= batchPages) continue;
+    throw new UsageError(
+      `Cannot ${BUILD}: a fault of device "${name}" moves ${Math.max(granulePages, faultBackPages)} pages; ` +
+        `the machine migrates ${batchPages} at a time (batchPages); give the device a smaller granule or faultBackPages`,
+    );
+  }
+  const wordsPerPage = size("wordsPerPage", 1, 1, 512);
+  checkMemory(ramPages, devicePages, Object.keys(devices).length, wordsPerPage);
   const tables = Math.max(256, Math.ceil((2.2 * (ramPages + devicePages)) / 512));
-  const kernel: KernelSpec = {
-    seed,
-    ramPages,
-    devicePages,
-    devices: Object.keys(devices).length,
-    actors: count("actors", o.actors, 64, 2, 1024),
-    pageTables: count("pageTables", o.pageTables, tables, 8, 4_000_000),
-    processes: count("processes", o.processes, 16, 1, 1000),
-    vmas: count("vmas", o.vmas, 4096, 4, 1_000_000),
-    tlbEntries: count("tlbEntries", o.tlbEntries, 0, 0, 4096),
-    wordsPerPage: count("wordsPerPage", o.wordsPerPage, 1, 1, 512),
-  };
-  const frames = Math.ceil((ramPages + devicePages) / SECTION_PAGES) * SECTION_PAGES;
-  checkHostMemory(
-    `build a machine with ${formatBytes(4096 * ramPages)} of memory and ${
-      formatBytes(4096 * devicePages)
-    } on devices`,
-    hostBytesOfPages(frames, kernel.wordsPerPage),
-  );
-  reverts(o.revert ?? []);
   return {
-    kernel,
+    kernel: {
+      seed: wholeNumber(BUILD, "seed", o.seed ?? 1, 0, Number.MAX_SAFE_INTEGER),
+      ramPages,
+      devicePages,
+      devices: Object.keys(devices).length,
+      actors: size("actors", 64, 2, 1024),
+      pageTables: size("pageTables", tables, 8, 1_000_000),
+      processes: size("processes", 16, 1, 1000),
+      vmas: size("vmas", 4096, 4, 1_000_000),
+      tlbEntries: size("tlbEntries", 0, 0, 4096),
+      wordsPerPage,
+    },
     hostName: typeof host === "string" ? host : host.name,
     cost,
     devices,
-    revert: [...(o.revert ?? [])],
-    batchPages: count("batchPages", o.batchPages, 512, 1, 512),
+    revert: checkReverts(o.revert ?? []),
+    batchPages,
   };
 }

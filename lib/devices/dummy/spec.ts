@@ -2,81 +2,130 @@
  * What a dummy device is: its sizes, what it does on a fault, what things cost.
  * @module
  */
+import { checkOptions, describe, during } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import type { DeviceCosts } from "../../profiles/parameters.ts";
 import { compileDevice } from "../../profiles/costs.ts";
 import type { Profile } from "../../profiles/profile.ts";
-import { bytes, PAGE_SIZE } from "../../units.ts";
+import { bytes, formatBytes, nanoseconds, PAGE_SIZE, pages } from "../../units.ts";
 
 /** What a user may say of a dummy device. */
 export interface DummyOptions {
-  /** Name of a device profile, or a profile, from which everything below comes if it is not given. */
+  /** A device profile or its name (default "titan-v"), from which come the costs, and what is left out below. */
   readonly profile?: string | Profile;
-  /** Device memory, for example "12 GiB"; 0 for a device that only mirrors. */
+  /** Device memory that the CPU cannot address, in whole pages, for example "12 GiB"; 0 for a device that only mirrors. */
   readonly memory?: string | number;
-  /** "migrate": a device fault first moves the pages to the device; "map": it maps them where they are. */
+  /** "migrate": a device fault first moves the pages to the device (default, if it has memory); "map": it maps them where they are. */
   readonly onFault?: "migrate" | "map";
-  /** What one device fault moves or maps, aligned to its own size. */
+  /** What one device fault moves or maps, aligned to its own size: 4 KiB times a power of two, up to "2 MiB". */
   readonly granule?: string | number;
-  /** Pages that one CPU fault brings back: 1 as the kernel's test driver, or a power of two. */
+  /** Pages that one CPU fault brings back: 1 (default) as the kernel's test driver, or a power of two up to 512. */
   readonly faultBackPages?: number;
-  /** Longest time that a device fault retries before it gives up with -EBUSY. */
-  readonly timeoutMs?: number;
+  /** Longest virtual time that a device fault retries before it gives up with -EBUSY (default "1 s"). */
+  readonly timeout?: string | number;
+  /** "test_hmm-6.12": the oddities of that kernel's test driver, for comparing with what it recorded; none if left out. */
+  readonly quirks?: "test_hmm-6.12";
 }
 
 /** A checked, immutable description of a dummy device. */
 export interface DummySpec {
+  /** Frames of its own memory; 0 for a device that only mirrors. */
   readonly memoryPages: number;
+  /** Whether a device fault moves pages to the device or maps them where they are. */
   readonly onFault: "migrate" | "map";
+  /** Pages that one device fault moves or maps, aligned to their number. */
   readonly granulePages: number;
+  /** Pages that one CPU fault brings back, aligned to their number. */
   readonly faultBackPages: number;
+  /** Longest virtual time that a device fault retries. */
   readonly timeoutNs: number;
+  /** Whether the device behaves as Linux 6.12's lib/test_hmm.c where that differs from what HMM asks for. */
+  readonly quirks: boolean;
+  /** Compiled costs of the device's work. */
   readonly cost: DeviceCosts;
 }
 
-function powerOfTwo(what: string, pages: number): number {
+const OPTIONS: Readonly<Record<keyof DummyOptions, true>> = {
+  profile: true,
+  memory: true,
+  onFault: true,
+  granule: true,
+  faultBackPages: true,
+  timeout: true,
+  quirks: true,
+};
+const QUIRKS = "test_hmm-6.12";
+
+function isProfile(x: unknown): x is Profile {
+  return typeof x === "object" && x !== null && "kind" in x && "parameters" in x;
+}
+
+/** Pages of a length that may be 4 KiB, 8 KiB, … 2 MiB. */
+function powerOfTwo(act: string, given: string, pages: number): number {
   if (Number.isInteger(pages) && pages >= 1 && pages <= 512 && (pages & (pages - 1)) === 0) return pages;
-  throw new UsageError(
-    `Cannot build a dummy device: ${what} is ${pages} pages; allowed are 1, 2, 4, … 512 pages (2 MiB).`,
-  );
+  throw new UsageError(`Cannot ${act}: got ${given}; 1, 2, 4, … 512 pages are allowed (4 KiB to 2 MiB)`);
 }
 
 /**
  * Checks what a user said of a dummy device.
  *
- * @param options see {@link DummyOptions}; a string is the name of a profile
+ * @param options see {@linkcode DummyOptions}; a profile or its name stands for a device with all of its defaults
+ * @param name the device's name, for messages
  * @returns the full description
- * @throws UsageError naming the option, what was given and what is allowed
+ * @throws {UsageError} naming the option, what was given and what is allowed
+ *
+ * @example
+ * ```ts
+ * console.log(checkDummy({ memory: "64 MiB", granule: "64 KiB" }).memoryPages); // 16384
+ * ```
  */
-export function checkDummy(options: string | DummyOptions): DummySpec {
-  const o: DummyOptions = typeof options === "string" ? { profile: options } : options;
-  const allowed = ["profile", "memory", "onFault", "granule", "faultBackPages", "timeoutMs"];
-  for (const key of Object.keys(o)) {
-    if (!allowed.includes(key)) {
-      throw new UsageError(
-        `Cannot build a dummy device: unknown option "${key}"; allowed are ${allowed.join(", ")}.`,
-      );
-    }
-  }
-  const cost = compileDevice(o.profile ?? "titan-v");
-  const memoryBytes = o.memory === undefined ? cost.memoryBytes : bytes(o.memory);
-  if (memoryBytes % PAGE_SIZE !== 0) {
+export function checkDummy(options: unknown, name = "dummy"): DummySpec {
+  const act = `build device "${name}"`;
+  if (typeof options === "string" || isProfile(options)) return checkDummy({ profile: options }, name);
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new UsageError(
-      `Cannot build a dummy device: memory of ${memoryBytes} bytes is not whole pages of 4 KiB.`,
+      `Cannot ${act}: got ${
+        describe(options)
+      }; a device profile, its name, or an object of options is allowed; ` +
+        `write for example "titan-v" or { profile: "titan-v", memory: "1 GiB" }`,
     );
   }
-  if (o.onFault !== undefined && o.onFault !== "migrate" && o.onFault !== "map") {
+  checkOptions(act, options, OPTIONS, '{ profile: "titan-v" }');
+  const o: DummyOptions = options, { memory, granule, timeout, quirks } = o;
+  const cost = during(`${act}: profile`, () => compileDevice(o.profile ?? "titan-v"));
+  const memoryPages = memory === undefined
+    ? Math.floor(cost.memoryBytes / PAGE_SIZE)
+    : during(`${act}: memory`, () => pages(memory));
+  const onFault = o.onFault ?? (memoryPages > 0 ? "migrate" : "map");
+  if (onFault !== "migrate" && onFault !== "map") {
     throw new UsageError(
-      `Cannot build a dummy device: onFault is "${o.onFault}"; allowed are "migrate" and "map".`,
+      `Cannot ${act}: got ${describe(onFault)} for onFault; "migrate" and "map" are allowed`,
     );
   }
-  const granule = o.granule === undefined ? cost.granuleBytes : bytes(o.granule);
+  if (onFault === "migrate" && memoryPages === 0) {
+    throw new UsageError(
+      `Cannot ${act}: got onFault "migrate" for a device without memory; "map" is allowed; ` +
+        "leave onFault out, or give the device memory",
+    );
+  }
+  if (quirks !== undefined && quirks !== QUIRKS) {
+    throw new UsageError(
+      `Cannot ${act}: got ${
+        describe(quirks)
+      } for quirks; "${QUIRKS}" is allowed; leave quirks out to have none`,
+    );
+  }
+  const granuleBytes = granule === undefined
+    ? cost.granuleBytes
+    : during(`${act}: granule`, () => bytes(granule));
+  const back = o.faultBackPages ?? 1;
   return {
-    memoryPages: memoryBytes / PAGE_SIZE,
-    onFault: o.onFault ?? (memoryBytes > 0 ? "migrate" : "map"),
-    granulePages: powerOfTwo("granule", granule / PAGE_SIZE),
-    faultBackPages: powerOfTwo("faultBackPages", o.faultBackPages ?? 1),
-    timeoutNs: Math.round((o.timeoutMs ?? 1000) * 1e6),
+    memoryPages,
+    onFault,
+    granulePages: powerOfTwo(act, `${formatBytes(granuleBytes)} for granule`, granuleBytes / PAGE_SIZE),
+    faultBackPages: powerOfTwo(act, `${describe(back)} for faultBackPages`, back),
+    timeoutNs: during(`${act}: timeout`, () => nanoseconds(timeout ?? "1 s")),
+    quirks: quirks === QUIRKS,
     cost,
   };
 }
