@@ -87,7 +87,17 @@ export {
   HMM_PFN_WRITE,
 } from "./hmm/range.ts";
 export type { Proc, Wait } from "./sim/sim.ts";
-export { show } from "./notebook/show.ts";
+export { InterruptedError } from "./sim/interrupt.ts";
+export {
+  type Advance,
+  kernel,
+  type KernelName,
+  parameters,
+  type ParameterValue,
+  progress,
+  show,
+  type Widened,
+} from "./notebook/mod.ts";
 export { type Chart, type LatencySource, plot, renderPage } from "./plot/mod.ts";
 export { type DataTable, fromArquero, toArquero, toArrow, toCsv, toText } from "./tables/mod.ts";
 export { type FirstLight, firstLight, type FirstLightOptions } from "./experiments/first_light.ts";

@@ -1,8 +1,8 @@
 /** Where this code runs: in a cell of a Jupyter kernel, or in a script. */
-import { type JupyterKernel, jupyterKernel } from "../sim/interrupt.ts";
+import { jupyterKernel } from "../sim/interrupt.ts";
 
 /** The Deno kernel, tslab's TypeScript kernel, or no notebook at all. */
-export type KernelName = JupyterKernel | "script";
+export type KernelName = "deno" | "tslab" | "script";
 
 /**
  * Tells where this code runs.

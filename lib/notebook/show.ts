@@ -2,6 +2,7 @@
 import { jupyterKernel } from "../sim/interrupt.ts";
 import { bundleOf } from "./bundle.ts";
 import { emit, emitUnknown } from "./emit.ts";
+import { warnIfStale } from "./stale.ts";
 import { textOf } from "./text.ts";
 
 /** A place where results are shown: a terminal, or a notebook of some kernel. */
@@ -22,6 +23,7 @@ const terminal: Face = {
 /** A cell of a notebook: one bundle a thing, and what hmmlab does not know as the kernel prints it. */
 const notebook: Face = {
   async show(x) {
+    if (jupyterKernel() === "tslab") warnIfStale();
     const bundle = await bundleOf(x);
     if (bundle === undefined) await emitUnknown(x);
     else await emit(bundle);

@@ -7,7 +7,8 @@ import { setTimeout } from "node:timers";
 
 /** Thrown when a notebook's user stops long work. */
 export class InterruptedError extends Error {
-  override readonly name = "InterruptedError";
+  /** Tells it from other errors without `instanceof`. */
+  override readonly name: string = "InterruptedError";
 }
 
 /** Which Jupyter kernel this process is, if any. */
