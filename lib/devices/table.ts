@@ -6,12 +6,15 @@
  */
 import { HMM_PFN_MASK, HMM_PFN_VALID, HMM_PFN_WRITE } from "../hmm/range.ts";
 import type { Kernel } from "../mm/kernel.ts";
-import { PTE_KIND, PTE_NONE, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
+import { PTE_KIND, PTE_NONE, PTE_PRESENT, PTE_WRITE, VPN_END } from "../mm/pagetable.ts";
 
 /** Translations that a device's TLB keeps. */
 const TLB_ENTRIES = 4;
 /** One word of a TLB: 0 for none, else frame, a bit for writing, and one to tell frame 0 from nothing. */
 const TLB_VALID = 1, TLB_WRITE = 2, TLB_SHIFT = 2;
+
+/** In an entry of a device's table: the device has the page for itself, for atomic operations. */
+const ENTRY_ATOMIC = 0x10;
 
 /** One device's table of one address space. */
 export class DeviceTable {
@@ -51,12 +54,26 @@ export class DeviceTable {
     return made;
   }
 
-  /** Enters one page. Returns false when no table is left. */
-  set(vpn: number, pfn: number, write: boolean): boolean {
+  /** Enters one page, `atomic` if the device has it for itself. Returns false when no table is left. */
+  set(vpn: number, pfn: number, write: boolean, atomic = false): boolean {
     const { deviceTables } = this.k, leaf = deviceTables.leafAlloc(this.root, vpn);
     if (leaf < 0) return false;
-    deviceTables.set(leaf + (vpn & 511), PTE_PRESENT | (write ? PTE_WRITE : 0), pfn);
+    const flags = (write ? PTE_WRITE : 0) | (atomic ? ENTRY_ATOMIC : 0);
+    deviceTables.set(leaf + (vpn & 511), PTE_PRESENT | flags, pfn);
     return true;
+  }
+
+  /** Whether the device has a page for itself. */
+  isAtomic(vpn: number): boolean {
+    const { deviceTables } = this.k, e = deviceTables.entry(this.root, vpn);
+    return e >= 0 && (deviceTables.kind[e] & ENTRY_ATOMIC) !== 0;
+  }
+
+  /** Empties the whole table and frees what it took but for its root. */
+  reset(): void {
+    this.zap(0, VPN_END);
+    this.flush(0, VPN_END);
+    this.k.deviceTables.freeRange(this.root, 0, VPN_END, 0, VPN_END);
   }
 
   /**
@@ -124,10 +141,11 @@ export class DeviceTable {
     return this.stale[0] !== 0;
   }
 
-  /** A range as the transcripts write it: `.` nothing, `r` readable, `w` writable. */
+  /** A range as the transcripts write it: `.` nothing, `r` readable, `w` writable, `x` the device's alone. */
   text(start: number, n: number): string {
     return Array.from({ length: n }, (_, i) => {
       if (this.translate(start + i, false) < 0) return ".";
+      if (this.isAtomic(start + i)) return "x";
       return this.translate(start + i, true) < 0 ? "r" : "w";
     }).join("");
   }

@@ -122,12 +122,14 @@ export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma): Proc<numb
 function* collectTable(k: Kernel, a: number, m: MigrateVma, start: number, end: number): Proc {
   const { sim, tables, pages } = k, { kind } = tables, leaf = tables.leaf(k.root[m.mm], start);
   if (leaf < 0) {
+    if (k.vmas.isFile(m.vma)) return;
     // Nothing was ever mapped: pages of zeros to be made where they shall live, without a fault.
     m.src.fill(MIGRATE_PFN_MIGRATE, start - m.start, end - m.start);
     m.cpages += end - start;
     return;
   }
   if (tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
+  const file = k.vmas.isFile(m.vma);
   let unmapped = 0, holes = 0;
   for (let v = start; v < end; v++) {
     const e = leaf + (v & 511), pte = kind[e], pfn = tables.pfn[e], i = v - m.start;
@@ -139,6 +141,7 @@ function* collectTable(k: Kernel, a: number, m: MigrateVma, start: number, end: 
     }
     switch (pte & PTE_KIND) {
       case PTE_NONE:
+        if (file) continue; // its pages are made by the file
         m.src[i] = MIGRATE_PFN_MIGRATE;
         m.cpages++;
         holes++;
@@ -188,7 +191,7 @@ function* collectTable(k: Kernel, a: number, m: MigrateVma, start: number, end: 
 }
 
 /** Isolates what was collected, unmaps it elsewhere, refuses what is pinned: migrate_device_unmap(). */
-function* unmapCollected(k: Kernel, a: number, m: MigrateVma): Proc {
+export function* unmapCollected(k: Kernel, a: number, m: MigrateVma): Proc {
   const { sim, pages } = k, n = m.end - m.start;
   let refused = 0, isolated = 0;
   if (sim.due(a)) {
@@ -226,9 +229,11 @@ function* unmapCollected(k: Kernel, a: number, m: MigrateVma): Proc {
   }
 }
 
-/** References beyond ours that are no pin: the fault's own, and one that ZONE_DEVICE pages are allowed (6.12). */
+/** References beyond ours that are no pin: the fault's, the page cache's, one that ZONE_DEVICE pages are allowed. */
 function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
-  return (pfn === m.faultPage ? 1 : 0) + (k.pages.isDevicePrivate(pfn) ? 1 : 0);
+  const { pages } = k;
+  return (pfn === m.faultPage ? 1 : 0) + (pages.isDevicePrivate(pfn) ? 1 : 0) +
+    (pages.inode[pfn] !== 0 ? 1 : 0);
 }
 
 /**
@@ -239,7 +244,7 @@ function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
  */
 function* tryToMigrate(k: Kernel, a: number, pfn: number): Proc {
   const { pages, vmas, tables, sim } = k;
-  for (const { vma, vpn } of vmas.mapping(pages.mapping[pfn], pages.index[pfn])) {
+  for (const { vma, vpn } of k.places(pfn)) {
     if (pages.mapcount[pfn] === 0) return;
     const mm = vmas.mm[vma];
     const e: Invalidation = {
@@ -259,7 +264,9 @@ function* tryToMigrate(k: Kernel, a: number, pfn: number): Proc {
     const kind = entry < 0 ? PTE_NONE : tables.kind[entry] & PTE_KIND;
     if (entry >= 0 && tables.pfn[entry] === pfn && (kind === PTE_PRESENT || kind === PTE_DEVICE)) {
       if (tables.kind[entry] & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
-      tables.kind[entry] = PTE_MIGRATION | (tables.kind[entry] & PTE_WRITE);
+      const exclusive = pages.flags[pfn] & PG_ANON_EXCLUSIVE ? PTE_ANON_EXCLUSIVE : 0;
+      pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
+      tables.kind[entry] = PTE_MIGRATION | (tables.kind[entry] & PTE_WRITE) | exclusive;
       pages.mapcount[pfn]--;
       pages.refcount[pfn]--;
       k.flushTlb(a, mm, vpn, vpn + 1);
@@ -284,6 +291,10 @@ export function* migrateVmaPages(k: Kernel, a: number, m: MigrateVma): Proc {
       continue;
     }
     if (page >= 0) {
+      if (pages.inode[page] !== 0 && pages.isDevicePrivate(to)) {
+        m.src[i] &= ~MIGRATE_PFN_MIGRATE; // a file's page cannot live where the CPU does not reach
+        continue;
+      }
       if (pages.refcount[page] !== 1 + (page === m.faultPage ? 1 : 0)) {
         m.src[i] &= ~MIGRATE_PFN_MIGRATE; // somebody took a reference meanwhile
         continue;
@@ -389,7 +400,7 @@ function* removeMigrationEntries(
     if (leaf >= 0) restoreEntry(k, m.vma, leaf + (vpn & 511), page, to);
     return;
   }
-  for (const at of vmas.mapping(anon, pages.index[page])) {
+  for (const at of k.places(page)) {
     const e = tables.entry(k.root[vmas.mm[at.vma]], at.vpn);
     if (e < 0) continue;
     sim.call(a, AT_PTL, page, to, at.vpn);

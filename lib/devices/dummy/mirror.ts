@@ -1,39 +1,102 @@
 /**
  * The dummy device's mirror of one address space: a table of its own, kept in step by an interval notifier.
+ *
+ * It is what an open file of the kernel's test driver is. It stands for the address space of whoever opened it, and is
+ * left with nothing when that is gone.
  * @module
  */
 import type { Kernel } from "../../mm/kernel.ts";
-import { type Invalidation, MMU_NOTIFY_MIGRATE, type NotifierOps } from "../../mm/notifier.ts";
+import {
+  type Invalidation,
+  MMU_NOTIFY_EXCLUSIVE,
+  MMU_NOTIFY_MIGRATE,
+  MMU_NOTIFY_RELEASE,
+  type NotifierOps,
+} from "../../mm/notifier.ts";
 import { VPN_END } from "../../mm/pagetable.ts";
-import type { Wait } from "../../sim/sim.ts";
+import { type Proc, site, type Wait } from "../../sim/sim.ts";
 import { DeviceTable } from "../table.ts";
 import type { DummyDevice } from "./device.ts";
+
+const AT_REMOVE = site("dummy mirror: waiting for invalidations before it goes");
+
+/** Mirrors that one device can have at once. */
+export const MAX_MIRRORS = 64;
+
+/** Columns of a device's mirrors: what decides behaviour and changes when a mirror is opened or closed. */
+export interface MirrorColumns {
+  /** Mirrored address space + 1; 0 for a mirror that is not open. */
+  readonly mm: Uint16Array;
+  /** Its subscription. */
+  readonly sub: Uint32Array;
+  /** Whether the address space is gone. */
+  readonly orphan: Uint8Array;
+}
 
 /** What one device knows of one address space. */
 export class DummyMirror implements NotifierOps {
   /** The device's table. */
   readonly table: DeviceTable;
-  /** Subscription over the whole address space. */
-  readonly sub: number;
 
   /**
    * @param k the machine
    * @param device whose mirror it is
-   * @param mm mirrored address space
+   * @param columns the mirrors of that device
+   * @param row which of them
    */
-  constructor(private readonly k: Kernel, readonly device: DummyDevice, readonly mm: number) {
+  constructor(
+    private readonly k: Kernel,
+    readonly device: DummyDevice,
+    private readonly columns: MirrorColumns,
+    private readonly row: number,
+  ) {
     this.table = new DeviceTable(k);
-    this.sub = k.notifiers.insert(mm, 0, VPN_END, this);
+  }
+
+  /** Mirrored address space, or -1 when the mirror is closed. */
+  get mm(): number {
+    return this.columns.mm[this.row] - 1;
+  }
+
+  /** Subscription over the whole address space. */
+  get sub(): number {
+    return this.columns.sub[this.row];
+  }
+
+  /** Whether it mirrors an address space that is still there. */
+  get alive(): boolean {
+    return this.columns.mm[this.row] !== 0 && this.columns.orphan[this.row] === 0;
+  }
+
+  /** Begins to mirror an address space. */
+  open(mm: number): void {
+    this.columns.mm[this.row] = mm + 1;
+    this.columns.orphan[this.row] = 0;
+    this.columns.sub[this.row] = this.k.notifiers.insert(mm, 0, VPN_END, this);
+  }
+
+  /** Ends it; waits for invalidations that are under way. */
+  *close(a: number): Proc {
+    const { sim, notifiers } = this.k;
+    sim.call(a, AT_REMOVE, this.row, this.mm);
+    yield* notifiers.remove(a, this.sub);
+    sim.ret(a);
+    this.table.reset();
+    this.columns.mm[this.row] = this.columns.sub[this.row] = this.columns.orphan[this.row] = 0;
   }
 
   /** @inheritdoc */
   tryInvalidate(a: number, e: Invalidation): boolean {
     const { device, k } = this;
     // Its own migration updates the mirror itself, under the same lock (the owner's promise).
-    if (e.event === MMU_NOTIFY_MIGRATE && e.owner === device.owner) return true;
+    if ((e.event === MMU_NOTIFY_MIGRATE || e.event === MMU_NOTIFY_EXCLUSIVE) && e.owner === device.owner) {
+      return true;
+    }
     if (!k.locks.trylock(a, device.lock)) return false;
     k.notifiers.setSeq(this.sub, e.seq);
-    this.zap(a, e.start, e.end);
+    // The kernel's test driver takes the end of the range for its last page.
+    this.zap(a, e.start, device.spec.quirks ? Math.min(e.end + 1, VPN_END) : e.end);
+    if (e.event === MMU_NOTIFY_RELEASE) this.columns.orphan[this.row] = 1;
     k.locks.unlock(a, device.lock);
     return true;
   }

@@ -1,0 +1,232 @@
+/**
+ * How the dummy device moves pages: to its memory, back to the system, back because the CPU touched them, and all of
+ * them when it goes.
+ * @module
+ */
+import { NO_PAGE } from "../../bus/link.ts";
+import type { Batch } from "../../hmm/batches.ts";
+import {
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_VALID,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  MIGRATE_VMA_SELECT_SYSTEM,
+  migratePfn,
+  migratePfnToPage,
+  type MigrateVma,
+  migrateVmaFinalize,
+  migrateVmaPages,
+  migrateVmaSetup,
+} from "../../hmm/migrate.ts";
+import { migrateDeviceRange } from "../../hmm/migrate_device.ts";
+import { EFAULT } from "../../mm/errno.ts";
+import type { DeviceFaultBack } from "../../mm/pages.ts";
+import { VM_WRITE } from "../../mm/vma.ts";
+import { type Proc, site } from "../../sim/sim.ts";
+import type { DummyDevice } from "./device.ts";
+import type { DummyMirror } from "./mirror.ts";
+
+const AT_VMA = site("migration: a part of the range");
+const AT_SETUP = site("migration: setup");
+const AT_COPY = site("migration: copy");
+const AT_PAGES = site("migration: pages");
+const AT_MAPPED = site("migration: updating the mirror");
+const AT_FINALIZE = site("migration: finalize");
+const AT_EVICT = site("migration: emptying the device");
+const AT_BACK = site("device-private fault: migrating back");
+
+/** Migrates the parts of a range that vmas cover, in batches. The mmap lock is held for reading. */
+export function* migrateVmas(
+  d: DummyDevice,
+  a: number,
+  mirror: DummyMirror,
+  start: number,
+  end: number,
+  toDevice: boolean,
+): Proc<number> {
+  const { vmas, sim } = d.k, mm = mirror.mm;
+  let moved = 0;
+  for (let v = start; v < end;) {
+    const vma = vmas.find(mm, v);
+    if (vma < 0 || vmas.start[vma] >= end) break;
+    v = Math.max(v, vmas.start[vma]);
+    const stop = Math.min(end, vmas.end[vma], v + d.batches.pages);
+    sim.call(a, AT_VMA, v, end, toDevice ? 1 : 0, moved);
+    moved += Math.max(0, yield* migrateOne(d, a, mirror, mm, vma, v, stop, toDevice, -1));
+    sim.ret(a);
+    v = stop;
+  }
+  return moved;
+}
+
+/**
+ * One migration within one vma.
+ *
+ * @param mirror whose table is brought in step; undefined for every mirror of the address space
+ * @param faultPage the device page whose CPU fault this answers, or -1
+ * @returns pages that went, or what migrate_vma_setup() refused the range with
+ */
+export function* migrateOne(
+  d: DummyDevice,
+  a: number,
+  mirror: DummyMirror | undefined,
+  mm: number,
+  vma: number,
+  start: number,
+  end: number,
+  toDevice: boolean,
+  faultPage: number,
+): Proc<number> {
+  const { k: { sim }, batches } = d, n = end - start;
+  const batch = batches.take(), kind = toDevice ? d.kindMigrate : d.kindBack;
+  const m: MigrateVma = {
+    mm,
+    vma,
+    start,
+    end,
+    src: batch.src,
+    dst: batch.dst,
+    flags: toDevice ? MIGRATE_VMA_SELECT_SYSTEM : MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+    owner: d.owner,
+    faultPage,
+    cpages: 0,
+  };
+  sim.spans.begin(a, kind, start);
+  sim.call(a, AT_SETUP, start, end, batch.slot, toDevice ? 1 : 0);
+  const rc = yield* migrateVmaSetup(d.k, a, m);
+  sim.ret(a);
+  let moved = 0;
+  if (rc === 0 && m.cpages > 0) {
+    const wanted = m.cpages;
+    sim.call(a, AT_COPY, start, end, batch.slot, toDevice ? 1 : 0);
+    yield* allocAndCopy(d, a, m, batch, toDevice);
+    sim.ret(a);
+    sim.call(a, AT_PAGES, start, end, batch.slot, toDevice ? 1 : 0);
+    yield* migrateVmaPages(d.k, a, m);
+    sim.ret(a);
+    sim.call(a, AT_MAPPED, start, end, batch.slot, toDevice ? 1 : 0);
+    yield* updateMirror(d, a, m, mirror, toDevice);
+    sim.ret(a);
+    const went = MIGRATE_PFN_MIGRATE | (toDevice ? 0 : MIGRATE_PFN_VALID);
+    for (let i = 0; i < n; i++) if ((m.src[i] & went) === went) moved++;
+    sim.call(a, AT_FINALIZE, start, end, batch.slot, moved);
+    yield* migrateVmaFinalize(d.k, a, m);
+    sim.ret(a);
+    sim.counters.values[toDevice ? d.counter.toDevice : d.counter.toSystem] += moved;
+    sim.counters.values[d.counter.failed] += wanted - moved;
+  } else sim.counters.values[d.counter.failed] += n;
+  batches.give(batch, n);
+  sim.spans.end(a, kind, moved);
+  return rc === 0 ? moved : rc;
+}
+
+/** Finds a destination for each collected page and lets the DMA engine copy; a page without one stays where it is. */
+function* allocAndCopy(d: DummyDevice, a: number, m: MigrateVma, batch: Batch, toDevice: boolean): Proc {
+  const { k: { pages, sim, vmas }, batches } = d, n = m.end - m.start;
+  const frames = batches.take(), vmaWrite = (vmas.flags[m.vma] & VM_WRITE) !== 0;
+  for (let i = 0; i < n; i++) {
+    frames.src[i] = frames.dst[i] = NO_PAGE;
+    if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
+    const from = migratePfnToPage(m.src[i]);
+    if (from < 0 && !toDevice) continue; // a hole is nothing to bring back
+    const to = toDevice ? d.memory!.alloc(a) : allocSystem(d, a);
+    if (to < 0) continue;
+    const write = from >= 0 ? (m.src[i] & MIGRATE_PFN_WRITE) !== 0 : vmaWrite;
+    m.dst[i] = (migratePfn(to) | (write ? MIGRATE_PFN_WRITE : 0)) >>> 0;
+    frames.dst[i] = to;
+    if (from >= 0) frames.src[i] = from;
+  }
+  sim.call(a, AT_COPY, batch.slot, frames.slot, n);
+  const rc = yield* d.engine.copy(a, frames.src, frames.dst, n);
+  sim.ret(a);
+  if (rc !== 0) {
+    // Nothing was copied: without a destination every page stays where it is.
+    for (let i = 0; i < n; i++) {
+      const to = migratePfnToPage(m.dst[i]);
+      if (to < 0) continue;
+      m.dst[i] = 0;
+      pages.unlock(to);
+      pages.put(a, to);
+    }
+  }
+  batches.give(frames, n);
+}
+
+/** A locked page of system memory, or -1. */
+export function allocSystem(d: DummyDevice, a: number): number {
+  const { sim, pages, ram, cost, phase } = d.k;
+  const pfn = sim.fails(a, "page allocation") ? -1 : pages.take(ram);
+  if (pfn < 0) return -1;
+  sim.hold(a, ram.lock, phase.alloc, cost.pageAllocNs);
+  if (!pages.trylock(pfn)) throw new Error(`free page ${pfn} is locked`);
+  return pfn;
+}
+
+/** Brings the device's own table in step with a migration that its notifier let pass as its own. */
+function* updateMirror(
+  d: DummyDevice,
+  a: number,
+  m: MigrateVma,
+  mirror: DummyMirror | undefined,
+  toDevice: boolean,
+): Proc {
+  const { k } = d, { sim } = k;
+  yield* k.locks.lock(a, d.lock);
+  for (const { table, mm } of mirror === undefined ? d.mirrors() : [mirror]) {
+    // The kernel's test driver knows of a page who put it there, and not in which address space it is touched.
+    if (mirror === undefined && mm !== m.mm && !d.spec.quirks) continue;
+    let changed = 0, removed = 0;
+    for (let i = 0; i < m.end - m.start; i++) {
+      if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
+      const vpn = m.start + i, to = migratePfnToPage(m.dst[i]);
+      if (!toDevice) removed += m.src[i] & MIGRATE_PFN_VALID ? table.zap(vpn, vpn + 1) : 0;
+      else if (table.set(vpn, to, (m.dst[i] & MIGRATE_PFN_WRITE) !== 0)) changed++;
+    }
+    sim.spend(a, d.phase.table, (changed + removed) * d.spec.cost.pteUpdateNs);
+    if (removed > 0) {
+      table.flush(m.start, m.end);
+      sim.spend(a, d.phase.flush, d.spec.cost.tlbInvalidateNs);
+    }
+  }
+  k.locks.unlock(a, d.lock);
+}
+
+/**
+ * Moves every page of the device back to system memory, whoever maps it: what the driver does before the device's
+ * memory goes. A page that somebody has locked or holds stays.
+ *
+ * @returns pages that came back
+ */
+export function* evictAll(d: DummyDevice, a: number): Proc<number> {
+  if (d.memory === undefined) return 0;
+  const { k: { sim, pages }, batches, memory: { zone } } = d;
+  let moved = 0;
+  for (let first = zone.start; first < zone.end && pages.used(zone) > 0;) {
+    while (first < zone.end && pages.isFree(first)) first++;
+    const n = Math.min(zone.end - first, batches.pages), batch = batches.take();
+    sim.call(a, AT_EVICT, first, n, batch.slot, moved);
+    const m = yield* migrateDeviceRange(d.k, a, first, batch.src, batch.dst, n);
+    yield* allocAndCopy(d, a, m, batch, false);
+    yield* migrateVmaPages(d.k, a, m);
+    for (let i = 0; i < n; i++) if (m.src[i] & MIGRATE_PFN_MIGRATE) moved++;
+    yield* migrateVmaFinalize(d.k, a, m);
+    sim.ret(a);
+    batches.give(batch, n);
+    first += n;
+  }
+  return moved;
+}
+
+/** Brings a page (and its neighbours on the device, as the spec says) back because the CPU touched it. */
+export function* bringBack(d: DummyDevice, a: number, f: DeviceFaultBack): Proc<number> {
+  const { k } = d, { vmas, tables } = k, granule = d.spec.faultBackPages;
+  const aligned = f.vpn - (f.vpn % granule);
+  const start = Math.max(aligned, vmas.start[f.vma]), end = Math.min(aligned + granule, vmas.end[f.vma]);
+  k.sim.call(a, AT_BACK, start, end, f.vpn, f.pfn);
+  const rc = yield* migrateOne(d, a, undefined, f.mm, f.vma, start, end, false, f.pfn);
+  k.sim.ret(a);
+  if (rc < 0) return rc;
+  const e = tables.entry(k.root[f.mm], f.vpn);
+  // Still this very page on the device: it could not be copied. Anything else is for the CPU to look at again.
+  return e >= 0 && tables.pfn[e] === f.pfn && k.pages.mapcount[f.pfn] > 0 ? -EFAULT : 0;
+}
