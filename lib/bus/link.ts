@@ -37,6 +37,9 @@ export class Link {
   private readonly phase: number;
   private readonly latencyNs: number;
   private readonly bytesPerSecond: number;
+  /** The last size and its time: transfers come in few sizes, and an exact division is slow. */
+  private lastBytes = 0;
+  private lastNs: number;
 
   /**
    * @param sim the machine's contract
@@ -49,6 +52,7 @@ export class Link {
     this.name = name;
     this.latencyNs = latencyNs;
     this.bytesPerSecond = bytesPerSecond;
+    this.lastNs = transferNs(0, latencyNs, bytesPerSecond);
     this.bytes = new Timeline(name, "bytes");
     this.channel = sim.resource("link");
     this.phase = sim.spans.phase("copy over the link");
@@ -61,7 +65,11 @@ export class Link {
 
   /** Moves `bytes` for actor `a`, after the transfers before it. */
   transfer(a: number, bytes: number): void {
-    const ns = transferNs(bytes, this.latencyNs, this.bytesPerSecond);
+    if (bytes !== this.lastBytes) {
+      this.lastNs = transferNs(bytes, this.latencyNs, this.bytesPerSecond);
+      this.lastBytes = bytes;
+    }
+    const ns = this.lastNs;
     const from = this.sim.hold(a, this.channel, this.phase, ns);
     this.bytes.addSpan(from, from + ns, bytes);
   }

@@ -84,6 +84,11 @@ const AT_INSIDE = site("in a notifier call");
 const AT_BLOCKED = site("notifier call waits for the subscriber's lock");
 const AT_BEGIN = site("mmu_interval_read_begin waits for an invalidation");
 
+/** What {@link Notifiers.startNow} returns when all subscribers have been told. */
+export const TOLD = 0x4000_0000;
+/** In its place: only list notifiers are left. */
+const LISTS = 0x2000_0000;
+
 const FREE = 0, LIVE = 1, DEFERRED = 2;
 const MAX_SUBSCRIPTIONS = 256;
 
@@ -212,25 +217,58 @@ export class Notifiers {
    * not call {@link end}
    */
   *start(a: number, e: Invalidation): Proc<number> {
-    const { sim } = this;
+    const at = this.startNow(a, e);
+    return at === TOLD ? 0 : yield* this.startFrom(a, e, at);
+  }
+
+  /**
+   * Does as much of {@link start} as needs no stop: on the hot path no generator is made when nothing stops.
+   *
+   * @returns {@link TOLD} when all were told, else where {@link startFrom} has to go on
+   */
+  startNow(a: number, e: Invalidation): number {
     this.watch?.(a, e, true);
-    if (!this.any(e.mm)) return 0;
-    sim.spans.begin(a, this.kindInvalidation, e.start);
+    if (!this.any(e.mm)) return TOLD;
+    this.sim.spans.begin(a, this.kindInvalidation, e.start);
     this.active[e.mm]++;
-    let rc = 0;
-    for (let s = 0; s < this.ops.length && rc === 0; s++) {
-      if (!this.meets(s, e)) continue;
-      this.seq[e.mm] |= 1;
-      e.seq = this.seq[e.mm];
-      rc = yield* this.callInterval(a, s, e);
+    const at = this.tell(a, e, 0);
+    if (at === TOLD) this.sim.spans.end(a, this.kindInvalidation, e.end - e.start);
+    return at;
+  }
+
+  /** Goes on with {@link start} where {@link startNow} had to stop. Returns as {@link start}. */
+  *startFrom(a: number, e: Invalidation, from: number): Proc<number> {
+    let at = from, rc = 0;
+    while (at < LISTS && rc === 0) {
+      const s = at < 0 ? ~at : at;
+      rc = yield* this.callInterval(a, s, e, at < 0);
+      at = this.tell(a, e, rc === 0 ? s + 1 : this.ops.length);
     }
     for (const l of this.lists) {
       if (rc !== 0) break;
       if (l.mm === e.mm) rc = yield* l.ops.invalidateRangeStart(a, e);
     }
     if (rc !== 0) this.finish(e.mm);
-    sim.spans.end(a, this.kindInvalidation, e.end - e.start);
+    this.sim.spans.end(a, this.kindInvalidation, e.end - e.start);
     return rc;
+  }
+
+  /**
+   * Calls the interval subscriptions from number `from` on, as long as that needs no stop.
+   *
+   * @returns {@link TOLD}; {@link LISTS}; the number of the one that has to be called with a stop; or the complement of
+   * the number of the one that refused
+   */
+  private tell(a: number, e: Invalidation, from: number): number {
+    for (let s = from; s < this.ops.length; s++) {
+      if (!this.meets(s, e)) continue;
+      this.seq[e.mm] |= 1;
+      e.seq = this.seq[e.mm];
+      const ops = this.ops[s]!;
+      if (this.sim.due(a) || ops.invalidate !== undefined) return s;
+      if (!this.call(a, ops, e)) return ~s;
+    }
+    return this.lists.length > 0 ? LISTS : TOLD;
   }
 
   private meets(s: number, e: Invalidation): boolean {
@@ -238,29 +276,41 @@ export class Notifiers {
       e.start < this.subEnd[s];
   }
 
-  private *callInterval(a: number, s: number, e: Invalidation): Proc<number> {
+  private call(a: number, ops: NotifierOps, e: Invalidation): boolean {
     const { sim } = this;
-    for (;;) {
+    if (!e.blockable) sim.enterAtomic(a);
+    sim.spend(a, this.phaseCall, this.callNs);
+    const done = ops.tryInvalidate(a, e);
+    if (!e.blockable) sim.exitAtomic(a);
+    return done;
+  }
+
+  /** Calls one interval subscription with the stop before it, `refused` if it has been called and has refused. */
+  private *callInterval(a: number, s: number, e: Invalidation, refused: boolean): Proc<number> {
+    const { sim } = this;
+    for (let again = refused;; again = true) {
+      if (again) {
+        if (!e.blockable) return -EAGAIN;
+        sim.mark(a, AT_BLOCKED, s, e.start, e.end, e.seq);
+        yield this.ops[s]!.waitOn(e);
+      }
       if (sim.due(a)) {
         sim.mark(a, AT_CALL, s, e.start, e.end, e.seq);
         yield DUE;
       }
       const ops = this.ops[s];
       if (ops === undefined) return 0; // removed meanwhile: its remover waits for us
-      if (!e.blockable) sim.enterAtomic(a);
-      sim.spend(a, this.phaseCall, this.callNs);
       let done: boolean;
-      if (ops.invalidate === undefined) done = ops.tryInvalidate(a, e);
+      if (ops.invalidate === undefined) done = this.call(a, ops, e);
       else {
+        if (!e.blockable) sim.enterAtomic(a);
+        sim.spend(a, this.phaseCall, this.callNs);
         sim.call(a, AT_INSIDE, s, e.start, e.end, e.seq);
         done = yield* ops.invalidate(a, e);
         sim.ret(a);
+        if (!e.blockable) sim.exitAtomic(a);
       }
-      if (!e.blockable) sim.exitAtomic(a);
       if (done) return 0;
-      if (!e.blockable) return -EAGAIN;
-      sim.mark(a, AT_BLOCKED, s, e.start, e.end, e.seq);
-      yield ops.waitOn(e);
     }
   }
 

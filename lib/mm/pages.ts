@@ -56,6 +56,8 @@ export interface Zone {
   readonly name: string;
   /** MEMORY_SYSTEM or MEMORY_DEVICE_PRIVATE. */
   readonly type: number;
+  /** Its place among the zones. */
+  readonly number: number;
   /** First frame. */
   readonly start: number;
   /** First frame past it. */
@@ -179,6 +181,7 @@ export class Pages {
       );
     }
     const zone: Zone = {
+      number: this.zones.length,
       name,
       type,
       start,
@@ -208,7 +211,7 @@ export class Pages {
 
   /** Frames of a zone that are in use. */
   used(zone: Zone): number {
-    return this.inUse[this.zones.indexOf(zone)];
+    return this.inUse[zone.number];
   }
 
   /**
@@ -217,7 +220,7 @@ export class Pages {
    * @returns the frame, or -1 when none is free
    */
   take(zone: Zone): number {
-    const z = this.zones.indexOf(zone), { used0, used1, used2 } = this, end = (zone.end + 31) >>> 5;
+    const z = zone.number, { used0, used1, used2 } = this, end = (zone.end + 31) >>> 5;
     let w = this.lowest[z] >>> 5;
     while (w < end && used0[w] === FULL) {
       w++;
@@ -242,7 +245,7 @@ export class Pages {
 
   /** Gives a frame back to its zone. Nothing may refer to it. */
   private give(pfn: number, zone: Zone): void {
-    const w = pfn >>> 5, bit = 1 << (pfn & 31), z = this.zones.indexOf(zone);
+    const w = pfn >>> 5, bit = 1 << (pfn & 31), z = zone.number;
     if ((this.used0[w] & bit) === 0) throw new Error(`page ${pfn} is freed twice`);
     this.used0[w] &= ~bit;
     this.used1[w >>> 5] &= ~(1 << (w & 31));

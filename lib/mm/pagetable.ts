@@ -153,6 +153,8 @@ export class PageTables {
    * @returns as {@link leaf}; -1 when no table is left
    */
   leafAlloc(root: number, vpn: number): number {
+    const leaf = this.leaf(root, vpn);
+    if (leaf >= 0) return leaf;
     let t = root;
     for (let level = 3; level > 0; level--) {
       const e = t * TABLE_ENTRIES + (Math.floor(vpn / SPAN[level]) & 511);

@@ -58,6 +58,15 @@ export class Locks {
     return this.queues[l];
   }
 
+  /**
+   * Takes the lock alone if no stop is due and nobody has it: on the hot path
+   * `if (!locks.lockNow(a, l)) yield* locks.lock(a, l)` makes no generator.
+   */
+  lockNow(a: number, l: number): boolean {
+    this.sim.mightSleep(a, "lock");
+    return !this.sim.due(a) && this.trylock(a, l);
+  }
+
   /** Takes the lock alone: mutex_lock(), down_write(). */
   *lock(a: number, l: number): Proc {
     const { sim, owner, readers } = this;
@@ -95,6 +104,12 @@ export class Locks {
   downgrade(a: number, l: number): void {
     this.unlock(a, l);
     this.readers[l] = 1;
+  }
+
+  /** Takes the lock beside other readers if no stop is due and no writer has it or waits for it; as {@link lockNow}. */
+  readNow(a: number, l: number): boolean {
+    this.sim.mightSleep(a, "read lock");
+    return !this.sim.due(a) && this.tryRead(l);
   }
 
   /** Takes the lock beside other readers: down_read(). */
