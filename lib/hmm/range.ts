@@ -4,7 +4,8 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EBUSY, EFAULT, EPERM, VM_FAULT_DONE, VM_FAULT_RETRY } from "../mm/errno.ts";
-import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, handleMmFault } from "../mm/fault.ts";
+import { handleMmFault } from "../mm/fault.ts";
+import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE } from "../mm/fault_anon.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { PTE_DEVICE, PTE_KIND, PTE_MIGRATION, PTE_NONE, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";

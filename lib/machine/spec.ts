@@ -84,7 +84,7 @@ const BUILD = "build the machine";
 const MOST_DEVICES = 15;
 
 /** Columns that one frame of memory takes beside its words: flags, counts, mapping, index. */
-const FRAME_BYTES = 22;
+const FRAME_BYTES = 24;
 /** A page-table entry's kind and frame. */
 const ENTRY_BYTES = 5;
 /** Share of this computer's memory that a machine may take. */
@@ -236,6 +236,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
       pageTables: size("pageTables", tables, 8, 1_000_000),
       processes: size("processes", 16, 1, 1000),
       vmas: size("vmas", 4096, 4, 1_000_000),
+      inodes: 64,
       tlbEntries: size("tlbEntries", 0, 0, 4096),
       wordsPerPage,
     },

@@ -4,7 +4,8 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { VM_FAULT_DONE } from "./errno.ts";
-import { cpuMayAccess, doAnonymousPages, FAULT_FLAG_USER, FAULT_FLAG_WRITE, userFault } from "./fault.ts";
+import { cpuMayAccess, userFault } from "./fault.ts";
+import { doAnonymousPages, FAULT_FLAG_USER, FAULT_FLAG_WRITE } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import {
   PTE_DIRTY,
@@ -124,7 +125,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
       if (vma >= 0 && cpuMayAccess(vmas.flags[vma], write)) {
         const last = Math.min(chunk, vmas.end[vma]);
         const flags = FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0);
-        const untouched = leaf < 0 || kind[leaf + (v & 511)] === PTE_NONE;
+        const untouched = (leaf < 0 || kind[leaf + (v & 511)] === PTE_NONE) && !vmas.isFile(vma);
         const n = untouched ? yield* doAnonymousPages(k, a, mm, vma, v, last, flags) : -1;
         if (n < 0) rc = yield* userFault(k, a, mm, v, write);
       } else rc = yield* userFault(k, a, mm, v, write);

@@ -81,7 +81,7 @@ function* copyVma(k: Kernel, a: number, child: number, vma: number): Proc<number
   // A child's memory is not locked, even if its parent's is.
   const copy = vmas.insert(child, start, end, flags & ~VM_LOCKED, vmas.pgoff[vma]);
   if (copy < 0) return -ENOMEM;
-  vmas.copyBacking(copy, vma);
+  vmas.back(copy, vmas.inode[vma]);
   if (flags & VM_WIPEONFORK) return 0;
   vmas.anon.fork(copy, vma);
   // Without an anonymous page ever, everything can be found again by faulting (vma_needs_copy).
@@ -216,6 +216,7 @@ function copyEntry(
   }
   pages.refcount[pfn]++;
   pages.mapcount[pfn]++;
-  k.rssAnon[child]++;
+  if (pages.inode[pfn] === 0) k.rssAnon[child]++;
+  else k.rssFile[child]++;
   return 0;
 }

@@ -4,7 +4,8 @@
  */
 import { type Proc, site } from "../sim/sim.ts";
 import { EFAULT, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
-import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE, handleMmFault } from "./fault.ts";
+import { handleMmFault } from "./fault.ts";
+import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { ZERO_PFN } from "./pages.ts";
 import { PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from "./pagetable.ts";

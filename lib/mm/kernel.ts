@@ -7,6 +7,7 @@ import { UsageError } from "../errors.ts";
 import { Locks } from "../sim/locks.ts";
 import { defineRevert } from "../sim/revert.ts";
 import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
+import { Inodes } from "./files.ts";
 import { Notifiers } from "./notifier.ts";
 import { Pages, type Zone } from "./pages.ts";
 import { PageTables, VPN_END } from "./pagetable.ts";
@@ -31,6 +32,8 @@ export interface KernelSpec {
   readonly processes: number;
   /** Most vmas of all address spaces. */
   readonly vmas: number;
+  /** Most files and shared mappings. */
+  readonly inodes: number;
   /** Translation cache entries of each CPU; 0 for none. */
   readonly tlbEntries: number;
   /** Modelled words of each page. */
@@ -78,6 +81,8 @@ export class Kernel {
   readonly deviceTables: PageTables;
   /** Memory areas. */
   readonly vmas: Vmas;
+  /** Files and shared memory. */
+  readonly inodes: Inodes;
   /** Who is told of changes. */
   readonly notifiers: Notifiers;
   /** Translation caches of the CPUs. */
@@ -101,6 +106,8 @@ export class Kernel {
   readonly root: Uint32Array;
   /** Anonymous pages (device and migration entries too) by address space: MM_ANONPAGES. */
   readonly rssAnon: Int32Array;
+  /** Pages of files and shared memory by address space: MM_SHMEMPAGES. */
+  readonly rssFile: Int32Array;
   /** CPUs that run the address space; a flush interrupts the others. */
   readonly cpus: Uint16Array;
   /** Counts write-unlocks of the mmap lock; a vma with this number is write-locked. */
@@ -130,10 +137,14 @@ export class Kernel {
     this.tables = new PageTables(state, "pte", spec.pageTables);
     this.deviceTables = new PageTables(state, "devicePte", spec.pageTables);
     this.vmas = new Vmas(sim, spec.vmas);
+    this.inodes = new Inodes(sim, spec.inodes, spec.pageTables);
+    this.vmas.onMap = (inode) => this.inodes.get(inode);
+    this.vmas.onUnmap = (inode) => this.inodes.put(this, Math.max(0, sim.current), inode);
     this.notifiers = new Notifiers(sim, spec.processes, cost.notifierNs);
     this.tlb = new Tlbs(sim, spec.tlbEntries);
     this.root = state.u32("mm.root", spec.processes);
     this.rssAnon = state.i32("mm.rssAnon", spec.processes);
+    this.rssFile = state.i32("mm.rssFile", spec.processes);
     this.cpus = state.u16("mm.cpus", spec.processes);
     this.lockSeq = state.u32("mm.lockSeq", spec.processes);
     this.lockSeq.fill(1);
@@ -193,6 +204,16 @@ export class Kernel {
     this.tables.freeRange(this.root[mm], 0, VPN_END, 0, VPN_END);
     this.tables.freeRoot(this.root[mm]);
     this.mmInUse[mm] = this.root[mm] = 0;
+  }
+
+  /** The places where a page may be mapped, in the order of a walk of its reverse map. */
+  places(pfn: number): { readonly vma: number; readonly vpn: number }[] {
+    const { pages, vmas } = this, inode = pages.inode[pfn], index = pages.index[pfn];
+    if (inode === 0) return vmas.mapping(pages.mapping[pfn], index);
+    return vmas.mappingFile(inode, index, index + 1).map((vma) => ({
+      vma,
+      vpn: vmas.start[vma] + (index - vmas.pgoff[vma]),
+    }));
   }
 
   /** The mmap lock of an address space, for {@link Locks}. */

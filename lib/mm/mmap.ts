@@ -50,11 +50,12 @@ function unmappedArea(k: Kernel, mm: number, pages: number): number {
 }
 
 /**
- * Maps anonymous private memory: mmap(MAP_PRIVATE | MAP_ANONYMOUS).
+ * Maps anonymous private memory, a file or shared memory: mmap().
  *
  * @param vpn first page (MAP_FIXED: what was there goes), or -1 for any free place
  * @param pages length, 1 or more
- * @param flags VM_READ, VM_WRITE
+ * @param flags VM_READ, VM_WRITE; VM_SHARED for a shared mapping of an inode
+ * @param inode file or shared memory to map (its page 0 at the first page), or 0 for anonymous private memory
  * @returns first page, or -EINVAL, -ENOMEM
  */
 export function* mmap(
@@ -64,6 +65,7 @@ export function* mmap(
   vpn: number,
   pages: number,
   flags: number,
+  inode = 0,
 ): Proc<number> {
   const { sim, locks, vmas } = k, lock = k.mmapLock(mm);
   if (pages <= 0) return -EINVAL;
@@ -78,9 +80,12 @@ export function* mmap(
     sim.call(a, AT_MMAP, start, pages, flags);
     const rc = yield* unmapLocked(k, a, mm, start, start + pages);
     sim.ret(a);
-    const vma = rc < 0 ? -1 : vmas.insert(mm, start, start + pages, flags, start);
+    const vma = rc < 0 ? -1 : vmas.insert(mm, start, start + pages, flags, inode === 0 ? start : 0);
     if (vma < 0) start = -ENOMEM;
-    else vmas.merge(vma); // a neighbour of the same kind grows instead
+    else {
+      vmas.back(vma, inode);
+      vmas.merge(vma); // a neighbour of the same kind grows instead
+    }
   }
   k.mmapWriteUnlock(a, mm);
   sim.spans.end(a, k.kindSyscall, pages);
@@ -212,7 +217,8 @@ function* changeProtection(
           : tables.kind[e] & ~PTE_PROTNONE;
       }
       if (!writable) continue;
-      if (kind === PTE_PRESENT && pfn !== ZERO_PFN && (pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
+      if (flags & VM_SHARED) tables.kind[e] |= PTE_WRITE; // no notice of the first write is needed
+      else if (kind === PTE_PRESENT && pfn !== ZERO_PFN && (pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
         // Sole user: writable at once, no fault to come (can_change_pte_writable). Device entries stay read-only.
         tables.kind[e] |= PTE_WRITE;
       }

@@ -87,7 +87,9 @@ export class Pages {
   readonly pins: Uint8Array;
   /** The page's anon_vma; 0 when it belongs to nobody. */
   readonly mapping: Uint32Array;
-  /** The page's place in its mapping: a virtual page number for anonymous memory. */
+  /** The file whose cache has the page; 0 for none. */
+  readonly inode: Uint16Array;
+  /** The page's place in its mapping: a page of its file, or a virtual page number for anonymous memory. */
   readonly index: Float64Array;
   /** Content: `wordsPerPage` words of each page are modelled. */
   readonly word: Uint32Array;
@@ -140,6 +142,7 @@ export class Pages {
     this.mapcount = state.i32("page.mapcount", n, by(1));
     this.pins = state.u8("page.pins", n, by(1));
     this.mapping = state.u32("page.mapping", n, by(1));
+    this.inode = state.u16("page.inode", n, by(1));
     this.index = state.f64("page.index", n, by(1));
     this.word = state.u32("page.word", n * wordsPerPage, by(1 / wordsPerPage));
     this.used0 = state.u32("zone.used0", n >>> 5, by(32));
@@ -148,7 +151,7 @@ export class Pages {
     this.fresh = state.u32("zone.fresh", MAX_ZONES);
     this.lowest = state.u32("zone.lowest", MAX_ZONES);
     this.inUse = state.u32("zone.inUse", MAX_ZONES);
-    this.bytesPerPage = 1 + 4 + 4 + 1 + 4 + 8 + 4 * wordsPerPage;
+    this.bytesPerPage = 1 + 4 + 4 + 1 + 4 + 2 + 8 + 4 * wordsPerPage;
     for (let i = 0; i < PAGE_QUEUES; i++) this.queues.push(sim.queue(`page lock ${i}`));
     this.addZone("RAM", MEMORY_SYSTEM, ramPages, undefined, 0);
     const zero = this.take(this.zones[0]);
@@ -253,7 +256,7 @@ export class Pages {
     if (pfn < this.lowest[z]) this.lowest[z] = pfn;
     this.inUse[z]--;
     this.flags[pfn] = 0;
-    this.mapping[pfn] = 0;
+    this.mapping[pfn] = this.inode[pfn] = 0;
     this.index[pfn] = 0;
   }
 

@@ -36,6 +36,10 @@ export class Vmas {
   readonly pgoff: Float64Array;
   /** anon_vma in which new pages are made; 0 until the first one. */
   readonly anonVma: Uint32Array;
+  /** File or shared memory that is mapped; 0 for anonymous private memory. */
+  readonly inode: Uint16Array;
+  /** Order of entry into the reverse map of its file; a vma that is resized is entered anew. */
+  private readonly fileEntry: Uint32Array;
   /** Faults that hold the per-vma lock across a stop. */
   readonly faulting: Uint16Array;
   /** Equal to the address space's lock sequence when write-locked: vma_start_write(). */
@@ -46,7 +50,7 @@ export class Vmas {
   private readonly capacity: number;
   private readonly order: Uint32Array;
   private readonly inUse: Uint8Array;
-  /** [0] number of vmas, [1] rows ever used */
+  /** [0] number of vmas, [1] rows ever used, [2] entries into reverse maps of files so far */
   private readonly count: Uint32Array;
   /** Who may have a page of anonymous memory. */
   readonly anon: AnonVmas;
@@ -58,13 +62,15 @@ export class Vmas {
   constructor(sim: Sim, capacity: number) {
     this.capacity = capacity;
     const { state } = sim, rows = () => this.count[1];
-    this.count = state.u32("vma.count", 2);
+    this.count = state.u32("vma.count", 3);
     this.start = state.f64("vma.start", capacity, rows);
     this.end = state.f64("vma.end", capacity, rows);
     this.flags = state.u32("vma.flags", capacity, rows);
     this.mm = state.u16("vma.mm", capacity, rows);
     this.pgoff = state.f64("vma.pgoff", capacity, rows);
     this.anonVma = state.u32("vma.anonVma", capacity, rows);
+    this.inode = state.u16("vma.inode", capacity, rows);
+    this.fileEntry = state.u32("vma.fileEntry", capacity, rows);
     this.faulting = state.u16("vma.faulting", capacity, rows);
     this.lockSeq = state.u32("vma.lockSeq", capacity, rows);
     this.inUse = state.u8("vma.inUse", capacity, rows);
@@ -135,13 +141,40 @@ export class Vmas {
     return v;
   }
 
-  /** Whether a vma maps a file or shared memory; so far none does. */
-  isFile(_v: number): boolean {
-    return false;
+  /** Whether a vma maps a file or shared memory. */
+  isFile(v: number): boolean {
+    return this.inode[v] !== 0;
   }
 
-  /** Gives a vma what another maps; anonymous memory has nothing to copy. */
-  copyBacking(_to: number, _from: number): void {}
+  /** Lets a vma map an inode (0 for anonymous memory) and enters it into the inode's reverse map. */
+  back(v: number, inode: number): void {
+    this.inode[v] = inode;
+    if (inode !== 0) {
+      this.fileEntry[v] = ++this.count[2];
+      this.onMap(inode);
+    }
+  }
+
+  /** Told of each vma that begins to map an inode, and of each that ends; the inode counts its users. */
+  onMap: (inode: number) => void = () => {};
+  /** See {@link onMap}. */
+  onUnmap: (inode: number) => void = () => {};
+
+  /** Enters a vma anew into the reverse maps that it is in, after its range has changed. */
+  private reenter(v: number): void {
+    this.anon.reenter(v);
+    if (this.inode[v] !== 0) this.fileEntry[v] = ++this.count[2];
+  }
+
+  /** The vmas that map part of a file's range, in the order of a walk of its reverse map. */
+  mappingFile(inode: number, start: number, end: number): number[] {
+    const { pgoff, fileEntry } = this, found: number[] = [];
+    for (let i = 0; i < this.count[0]; i++) {
+      const v = this.order[i], last = pgoff[v] + (this.end[v] - this.start[v]);
+      if (this.inode[v] === inode && pgoff[v] < end && last > start) found.push(v);
+    }
+    return found.sort((a, b) => pgoff[a] - pgoff[b] || fileEntry[a] - fileEntry[b]);
+  }
 
   /** Removes a vma. */
   remove(v: number): void {
@@ -150,6 +183,8 @@ export class Vmas {
     this.order.copyWithin(at, at + 1, this.count[0]);
     this.count[0]--;
     this.anon.unlink(v);
+    if (this.inode[v] !== 0) this.onUnmap(this.inode[v]);
+    this.inode[v] = this.fileEntry[v] = 0;
     for (
       const column of [this.start, this.end, this.flags, this.mm, this.pgoff, this.anonVma, this.lockSeq]
     ) column[v] = 0;
@@ -171,15 +206,16 @@ export class Vmas {
       return upper;
     }
     this.lockSeq[upper] = this.lockSeq[v];
+    this.back(upper, this.inode[v]);
     if (anonVma[v] !== 0) this.anon.clone(upper, v, false);
-    this.anon.reenter(v);
+    this.reenter(v);
     return upper;
   }
 
   /** Whether `w` follows `v` without a gap in addresses and in what they map, with the same flags but for `except`. */
   private adjoin(v: number, w: number, except: number): boolean {
-    const { start, end, pgoff, flags, mm } = this;
-    if (v < 0 || w < 0 || mm[v] !== mm[w] || start[w] !== end[v]) return false;
+    const { start, end, pgoff, flags, mm, inode } = this;
+    if (v < 0 || w < 0 || mm[v] !== mm[w] || start[w] !== end[v] || inode[v] !== inode[w]) return false;
     return ((flags[v] ^ flags[w]) & ~except) === 0 && pgoff[w] === pgoff[v] + (end[v] - start[v]);
   }
 
@@ -195,7 +231,7 @@ export class Vmas {
     if (this.anonVma[v] === 0 && this.anonVma[w] !== 0) this.anon.clone(v, w, false);
     this.remove(w);
     this.end[v] = end;
-    this.anon.reenter(v);
+    this.reenter(v);
     this.generation++;
   }
 

@@ -4,8 +4,16 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import type { Kernel } from "./kernel.ts";
-import { ZERO_PFN } from "./pages.ts";
-import { PTE_DEVICE, PTE_EXCLUSIVE, PTE_KIND, PTE_MIGRATION, PTE_NONE, PTE_PRESENT } from "./pagetable.ts";
+import { PG_DIRTY, ZERO_PFN } from "./pages.ts";
+import {
+  PTE_DEVICE,
+  PTE_DIRTY,
+  PTE_EXCLUSIVE,
+  PTE_KIND,
+  PTE_MIGRATION,
+  PTE_NONE,
+  PTE_PRESENT,
+} from "./pagetable.ts";
 
 const AT_TABLE = site("zap: before a table");
 const AT_FLUSH = site("zap: entries cleared, translations not yet flushed");
@@ -17,9 +25,17 @@ const AT_FLUSH = site("zap: entries cleared, translations not yet flushed");
  *
  * @param start first page
  * @param end page past the last
+ * @param cows whether private copies of a file's pages go too (a punched hole leaves them)
  * @returns how many pages (with device and migration entries) were dropped
  */
-export function* zapRange(k: Kernel, a: number, mm: number, start: number, end: number): Proc<number> {
+export function* zapRange(
+  k: Kernel,
+  a: number,
+  mm: number,
+  start: number,
+  end: number,
+  cows = true,
+): Proc<number> {
   const { sim, tables, pages, cost, phase } = k, root = k.root[mm];
   let zapped = 0;
   const gathered: number[] = [];
@@ -34,26 +50,34 @@ export function* zapRange(k: Kernel, a: number, mm: number, start: number, end: 
       yield* k.waitPtl(a, leaf);
       sim.ret(a);
     }
-    let dropped = 0;
+    let dropped = 0, files = 0;
     gathered.length = 0;
     for (let w = v; w < stop; w++) {
       const e = leaf + (w & 511), kind = tables.kind[e] & PTE_KIND;
       if (kind === PTE_NONE) continue;
       const pfn = tables.pfn[e];
+      if (!cows && (kind !== PTE_PRESENT || pages.inode[pfn] === 0)) continue;
+      const dirty = tables.kind[e] & PTE_DIRTY;
       tables.clear(e);
       if (kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
       dropped++;
-      if (kind === PTE_MIGRATION) continue; // whoever migrates the page holds it; finalize then frees it
+      if (kind === PTE_MIGRATION) {
+        if (pages.inode[pfn] !== 0) files++;
+        continue; // whoever migrates the page holds it; finalize then frees it
+      }
       if (kind === PTE_EXCLUSIVE) {
         gathered.push(pfn); // a reference, but no mapping
         continue;
       }
       if (kind !== PTE_PRESENT && kind !== PTE_DEVICE) throw new Error(`entry of kind ${kind} at page ${w}`);
       pages.mapcount[pfn]--;
+      if (dirty) pages.flags[pfn] |= PG_DIRTY;
+      if (pages.inode[pfn] !== 0) files++;
       gathered.push(pfn);
     }
     k.ptlSpend(a, leaf, phase.zap, dropped * cost.zapPageNs);
-    k.rssAnon[mm] -= dropped;
+    k.rssAnon[mm] -= dropped - files;
+    k.rssFile[mm] -= files;
     zapped += dropped;
     if (sim.due(a)) {
       k.ptlHold(leaf);

@@ -1,0 +1,237 @@
+/**
+ * Files of a tmpfs and shared anonymous memory: inodes with a page cache.
+ *
+ * Both are shmem in the kernel: pages live in the cache, faults map them, truncation and hole punching take them out of
+ * every address space by the reverse map of the file.
+ * @module
+ */
+import type { Proc, Sim } from "../sim/sim.ts";
+import { site } from "../sim/sim.ts";
+import { transferNs } from "../profiles/transfer.ts";
+import { PAGE_SIZE } from "../units.ts";
+import { EINVAL, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from "./errno.ts";
+import { FAULT_FLAG_WRITE, mapAnon, prepareAnon } from "./fault_anon.ts";
+import type { Kernel } from "./kernel.ts";
+import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
+import { PG_DIRTY, PG_LRU } from "./pages.ts";
+import { PageTables, PTE_DIRTY, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG, VPN_END } from "./pagetable.ts";
+import { VM_SHARED, VM_WRITE } from "./vma.ts";
+import { zapRange } from "./zap.ts";
+
+const AT_PTL = site("file fault: waiting for the page-table lock");
+const AT_UNMAP = site("unmapping a file's pages: notifying");
+const AT_TRUNCATE = site("truncate");
+
+/** Inodes and their page caches. Number 0 is none: anonymous private memory. */
+export class Inodes {
+  /** Length in pages. */
+  readonly pages: Float64Array;
+  /** Vmas that map the inode, and open descriptors. */
+  readonly users: Uint32Array;
+  private readonly root: Uint32Array;
+  private readonly cache: PageTables;
+
+  /**
+   * @param sim the machine's contract
+   * @param capacity most inodes
+   * @param tables most tables of all page caches
+   */
+  constructor(sim: Sim, capacity: number, tables: number) {
+    this.pages = sim.state.f64("inode.pages", capacity + 1);
+    this.users = sim.state.u32("inode.users", capacity + 1);
+    this.root = sim.state.u32("inode.root", capacity + 1);
+    this.cache = new PageTables(sim.state, "pageCache", tables);
+  }
+
+  /** Makes an inode of a length, with one user. Returns its number, or -1 when there is no room for another. */
+  make(pages: number): number {
+    let inode = 1;
+    while (inode < this.users.length && this.users[inode] !== 0) inode++;
+    if (inode === this.users.length) return -1;
+    this.users[inode] = 1;
+    this.pages[inode] = pages;
+    this.root[inode] = this.cache.newRoot();
+    return inode;
+  }
+
+  /** Another vma or descriptor uses the inode. */
+  get(inode: number): void {
+    this.users[inode]++;
+  }
+
+  /** One user less; the last one drops every page of the cache: iput(). */
+  put(k: Kernel, a: number, inode: number): void {
+    if (--this.users[inode] > 0) return;
+    this.drop(k, a, inode, 0, VPN_END);
+    this.cache.freeRange(this.root[inode], 0, VPN_END, 0, VPN_END);
+    this.cache.freeRoot(this.root[inode]);
+    this.root[inode] = this.pages[inode] = 0;
+  }
+
+  /** The frame that the cache has for a page of the file, or -1. */
+  lookup(inode: number, index: number): number {
+    const e = this.cache.entry(this.root[inode], index);
+    return e < 0 || this.cache.kind[e] === PTE_NONE ? -1 : this.cache.pfn[e];
+  }
+
+  /** The frame of a page of the file, made of zeros if there is none: shmem_get_folio(). -1 when no page is free. */
+  getPage(k: Kernel, a: number, inode: number, index: number): number {
+    const known = this.lookup(inode, index);
+    if (known >= 0) return known;
+    const { pages, sim } = k, leaf = this.cache.leafAlloc(this.root[inode], index);
+    const pfn = leaf < 0 || sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+    if (pfn < 0) return -1;
+    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
+    sim.spend(a, k.phase.clear, k.cost.pageClearNs);
+    pages.clear(pfn);
+    pages.inode[pfn] = inode;
+    pages.index[pfn] = index;
+    pages.flags[pfn] |= PG_LRU | PG_DIRTY;
+    this.cache.set(leaf + (index & 511), PTE_PRESENT, pfn);
+    return pfn;
+  }
+
+  /** Takes the pages of a range out of the cache: shmem_undo_range(). */
+  drop(k: Kernel, a: number, inode: number, start: number, end: number): void {
+    const { cache } = this, root = this.root[inode];
+    for (let i = cache.nextLive(root, start, end); i < end; i = cache.nextLive(root, i + 1, end)) {
+      const e = cache.entry(root, i);
+      if (cache.kind[e] === PTE_NONE) continue;
+      const pfn = cache.pfn[e];
+      cache.clear(e);
+      k.pages.inode[pfn] = 0;
+      k.pages.put(a, pfn);
+    }
+  }
+}
+
+/**
+ * A fault where a file or shared memory is mapped and nothing is in the table: do_fault().
+ *
+ * @returns a VM_FAULT_ result: SIGBUS beyond the end of the file
+ */
+export function* fileFault(
+  k: Kernel,
+  a: number,
+  mm: number,
+  vma: number,
+  vpn: number,
+  flags: number,
+): Proc<number> {
+  const { sim, pages, tables, vmas, inodes } = k, write = (flags & FAULT_FLAG_WRITE) !== 0;
+  const shared = (vmas.flags[vma] & VM_SHARED) !== 0, copy = write && !shared, inode = vmas.inode[vma];
+  const index = vmas.pgoff[vma] + (vpn - vmas.start[vma]);
+  if (copy && !prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
+  if (index >= inodes.pages[inode]) return VM_FAULT_SIGBUS;
+  const cached = inodes.getPage(k, a, inode, index);
+  if (cached < 0) return VM_FAULT_OOM;
+  let own = -1;
+  if (copy) {
+    own = sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+    if (own < 0) return VM_FAULT_OOM;
+    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
+    sim.spend(a, k.phase.copy, transferNs(PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
+    pages.copy(own, cached);
+  }
+  // The cache may lose the page while we wait: a reference of ours keeps it.
+  pages.refcount[cached]++;
+  sim.call(a, AT_PTL, vpn, cached, own, flags);
+  while (!pages.trylock(cached)) yield* pages.waitUnlocked(a, cached);
+  const leaf = tables.leafAlloc(k.root[mm], vpn);
+  if (leaf >= 0) yield* k.waitPtl(a, leaf);
+  sim.ret(a);
+  const e = leaf + (vpn & 511), gone = pages.inode[cached] !== inode || pages.index[cached] !== index;
+  let used = false;
+  if (leaf >= 0 && !gone && tables.kind[e] === PTE_NONE) {
+    k.ptlSpend(a, leaf, k.phase.pte, k.cost.pteInstallNs);
+    if (copy) mapAnon(k, mm, vma, vpn, e, own, true);
+    else {
+      // Shared memory needs no notice of the first write: what may be written is writable at once.
+      const writable = shared && vmas.flags[vma] & VM_WRITE ? PTE_WRITE : 0;
+      tables.set(e, PTE_PRESENT | PTE_YOUNG | writable | (write ? PTE_DIRTY : 0), cached);
+      pages.mapcount[cached]++;
+      pages.refcount[cached]++;
+      k.rssFile[mm]++;
+    }
+    used = true;
+  }
+  if (own >= 0 && !used) pages.put(a, own);
+  pages.unlock(cached);
+  pages.put(a, cached);
+  return leaf < 0 ? VM_FAULT_OOM : VM_FAULT_DONE;
+}
+
+/** Takes the pages of a file's range out of every address space: unmap_mapping_range(). */
+function* unmapMapping(k: Kernel, a: number, inode: number, start: number, end: number, cows: boolean): Proc {
+  const { sim, vmas } = k;
+  for (const vma of vmas.mappingFile(inode, start, end)) {
+    const from = vmas.start[vma] + Math.max(0, start - vmas.pgoff[vma]);
+    const to = Math.min(vmas.end[vma], vmas.start[vma] + (end - vmas.pgoff[vma])), mm = vmas.mm[vma];
+    const e: Invalidation = {
+      mm,
+      start: from,
+      end: to,
+      event: MMU_NOTIFY_CLEAR,
+      owner: 0,
+      blockable: true,
+      seq: 0,
+    };
+    sim.call(a, AT_UNMAP, vma, from, to, inode);
+    yield* k.notifiers.start(a, e);
+    yield* zapRange(k, a, mm, from, to, cows);
+    sim.ret(a);
+    k.notifiers.end(a, e);
+  }
+}
+
+/**
+ * Sets the length of a file: ftruncate(). What lies beyond goes, private copies of it too.
+ *
+ * @param pages new length
+ * @returns 0, or -EINVAL for a negative length
+ */
+export function* truncate(k: Kernel, a: number, inode: number, pages: number): Proc<number> {
+  const { sim, inodes } = k;
+  if (pages < 0) return -EINVAL;
+  const was = inodes.pages[inode];
+  inodes.pages[inode] = pages;
+  if (pages < was) {
+    // Twice: faults that came in between the two see the new length, those before it are caught by the second.
+    sim.call(a, AT_TRUNCATE, inode, pages, was);
+    yield* unmapMapping(k, a, inode, pages, VPN_END, true);
+    inodes.drop(k, a, inode, pages, VPN_END);
+    yield* unmapMapping(k, a, inode, pages, VPN_END, true);
+    sim.ret(a);
+  }
+  sim.progress++;
+  return 0;
+}
+
+/** Makes a hole in a file: fallocate(FALLOC_FL_PUNCH_HOLE). Private copies stay. Returns 0 or -EINVAL. */
+export function* punchHole(k: Kernel, a: number, inode: number, start: number, pages: number): Proc<number> {
+  const { sim, inodes } = k;
+  if (start < 0 || pages <= 0) return -EINVAL;
+  sim.call(a, AT_TRUNCATE, inode, start, pages);
+  yield* unmapMapping(k, a, inode, start, start + pages, false);
+  sim.ret(a);
+  inodes.drop(k, a, inode, start, start + pages);
+  sim.progress++;
+  return 0;
+}
+
+/** Writes the first word of a page of a file by its descriptor: pwrite(). Extends the file. Returns 0 or -ENOMEM. */
+export function fileWrite(k: Kernel, a: number, inode: number, index: number, value: number): number {
+  const { inodes, pages } = k, pfn = inodes.getPage(k, a, inode, index);
+  if (pfn < 0) return -ENOMEM;
+  pages.word[pfn * pages.wordsPerPage] = value;
+  if (index >= inodes.pages[inode]) inodes.pages[inode] = index + 1;
+  return 0;
+}
+
+/** Reads the first word of a page of a file by its descriptor: pread(). -1 beyond its end, 0 in a hole. */
+export function fileRead(k: Kernel, inode: number, index: number): number {
+  const { inodes, pages } = k;
+  if (index >= inodes.pages[inode]) return -1;
+  const pfn = inodes.lookup(inode, index);
+  return pfn < 0 ? 0 : pages.word[pfn * pages.wordsPerPage];
+}
