@@ -8,7 +8,8 @@
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL } from "../mm/errno.ts";
 import type { Kernel } from "../mm/kernel.ts";
-import { type Invalidation, MMU_NOTIFY_CLEAR, MMU_NOTIFY_MIGRATE } from "../mm/notifier.ts";
+import { removeMigrationEntries, restoreNow, tryToMigrate } from "../mm/migration_entry.ts";
+import { type Invalidation, MMU_NOTIFY_MIGRATE, TOLD } from "../mm/notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LRU, ZERO_PFN } from "../mm/pages.ts";
 import {
   PTE_ANON_EXCLUSIVE,
@@ -18,11 +19,10 @@ import {
   PTE_MIGRATION,
   PTE_NONE,
   PTE_PRESENT,
-  PTE_PROTNONE,
   PTE_WRITE,
   PTE_YOUNG,
 } from "../mm/pagetable.ts";
-import { VM_ACCESS_FLAGS, VM_WRITE } from "../mm/vma.ts";
+import { VM_WRITE } from "../mm/vma.ts";
 
 /** The entry's frame number is valid. */
 export const MIGRATE_PFN_VALID = 1;
@@ -76,7 +76,6 @@ const AT_COLLECT = site("migrate_vma_setup: before a table is collected");
 const AT_ENTRY = site("migrate_vma_setup: between entries of a table");
 const AT_FLUSH = site("migrate_vma_setup: entries cleared, translations not yet flushed");
 const AT_UNMAP = site("migrate_vma_setup: collected, not yet isolated");
-const AT_PTL = site("migrate_vma: waiting for a page-table lock");
 const AT_NOTIFY = site("migrate_vma: notifying");
 const AT_INSERT = site("migrate_vma_pages: before a page goes into a hole");
 const AT_RESTORE = site("migrate_vma: before a migration entry is replaced");
@@ -91,26 +90,18 @@ function event(m: MigrateVma, start: number, end: number): Invalidation {
  * @returns 0 (also when `cpages` is 0), or -EINVAL for a range that is not within the vma
  */
 export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma): Proc<number> {
-  const { vmas, sim } = k;
+  const { vmas, sim, pages } = k, n = m.end - m.start;
   if (m.start >= m.end || vmas.start[m.vma] > m.start || vmas.end[m.vma] < m.end) return -EINVAL;
-  if (m.faultPage >= 0 && !k.pages.isDevicePrivate(m.faultPage)) return -EINVAL;
-  m.src.fill(0, 0, m.end - m.start);
+  if (m.faultPage >= 0 && !pages.isDevicePrivate(m.faultPage)) return -EINVAL;
+  for (let i = 0; i < n; i++) m.src[i] = 0;
   m.cpages = 0;
-  const e = event(m, m.start, m.end);
-  sim.call(a, AT_NOTIFY, m.start, m.end, m.flags);
-  yield* k.notifiers.start(a, e);
-  sim.ret(a);
-  for (let v = m.start; v < m.end;) {
-    const stop = Math.min(m.end, v - (v & 511) + 512);
-    if (sim.due(a)) {
-      sim.mark(a, AT_COLLECT, v, m.start, m.end, m.cpages);
-      yield DUE;
-    }
-    sim.call(a, AT_COLLECT, v, m.start, m.end, m.cpages);
-    yield* collectTable(k, a, m, v, stop);
+  const e = event(m, m.start, m.end), told = k.notifiers.startNow(a, e);
+  if (told !== TOLD) {
+    sim.call(a, AT_NOTIFY, m.start, m.end, m.flags);
+    yield* k.notifiers.startFrom(a, e, told);
     sim.ret(a);
-    v = stop;
   }
+  yield* collectRange(k, a, m);
   k.notifiers.end(a, e);
   sim.call(a, AT_UNMAP, m.start, m.end, m.flags, m.cpages);
   yield* unmapCollected(k, a, m);
@@ -118,109 +109,146 @@ export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma): Proc<numb
   return 0;
 }
 
-/** Collects the entries under one table, under its lock: migrate_vma_collect_pmd(). */
-function* collectTable(k: Kernel, a: number, m: MigrateVma, start: number, end: number): Proc {
-  const { sim, tables, pages } = k, { kind } = tables, leaf = tables.leaf(k.root[m.mm], start);
-  if (leaf < 0) {
-    if (k.vmas.isFile(m.vma)) return;
-    // Nothing was ever mapped: pages of zeros to be made where they shall live, without a fault.
-    m.src.fill(MIGRATE_PFN_MIGRATE, start - m.start, end - m.start);
-    m.cpages += end - start;
-    return;
-  }
-  if (tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
-  const file = k.vmas.isFile(m.vma);
-  let unmapped = 0, holes = 0;
-  for (let v = start; v < end; v++) {
-    const e = leaf + (v & 511), pte = kind[e], pfn = tables.pfn[e], i = v - m.start;
-    if (sim.grain === 1 && sim.due(a)) {
+/** Collects the entries of a range, each table's under its lock: migrate_vma_collect_pmd(). */
+function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
+  const { sim, tables } = k;
+  for (let v = m.start; v < m.end;) {
+    const start = v, end = Math.min(m.end, v - (v & 511) + 512), before = m.cpages;
+    if (sim.due(a)) {
+      sim.mark(a, AT_COLLECT, v, m.start, m.end, m.cpages);
+      yield DUE;
+    }
+    const leaf = tables.leaf(k.root[m.mm], v);
+    if (leaf < 0) {
+      // Nothing was ever mapped: pages of zeros to be made where they shall live, without a fault; a file makes its own.
+      if (!k.vmas.isFile(m.vma)) {
+        m.src.fill(MIGRATE_PFN_MIGRATE, v - m.start, end - m.start);
+        m.cpages += end - v;
+      }
+      v = end;
+      continue;
+    }
+    if (tables.locked[leaf >>> 9]) {
+      sim.call(a, AT_COLLECT, v, m.start, m.end, m.cpages);
+      yield* k.waitPtl(a, leaf);
+      sim.ret(a);
+    }
+    let taken = 0;
+    for (; v < end; v++) {
+      if (sim.grain === 1 && sim.due(a)) {
+        k.ptlHold(leaf);
+        sim.mark(a, AT_ENTRY, v, taken, before, m.cpages);
+        yield DUE;
+        k.ptlRelease(leaf);
+      }
+      if (collectEntry(k, a, m, leaf + (v & 511), v - m.start)) taken++;
+    }
+    k.ptlSpend(a, leaf, k.phase.collect, (m.cpages - before) * k.cost.collectPageNs);
+    if (taken === 0) continue;
+    if (sim.due(a)) {
       k.ptlHold(leaf);
-      sim.mark(a, AT_ENTRY, v, unmapped, holes, m.cpages);
+      sim.mark(a, AT_FLUSH, start, end, taken, m.cpages);
       yield DUE;
       k.ptlRelease(leaf);
     }
-    switch (pte & PTE_KIND) {
-      case PTE_NONE:
-        if (file) continue; // its pages are made by the file
+    // Before the lock is given up: no CPU may store into a page whose copy is about to begin.
+    k.flushTlb(a, m.mm, start, end);
+  }
+}
+
+/** Collects one entry `e` into row `i`. Returns whether it became a migration entry. */
+function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number): boolean {
+  const { tables, pages } = k, pte = tables.kind[e], pfn = tables.pfn[e];
+  switch (pte & PTE_KIND) {
+    case PTE_NONE:
+      if (k.vmas.isFile(m.vma)) return false; // its pages are made by the file
+      m.src[i] = MIGRATE_PFN_MIGRATE;
+      m.cpages++;
+      return false;
+    case PTE_PRESENT:
+      if (!(m.flags & MIGRATE_VMA_SELECT_SYSTEM)) return false;
+      if (pfn === ZERO_PFN) {
         m.src[i] = MIGRATE_PFN_MIGRATE;
         m.cpages++;
-        holes++;
-        continue;
-      case PTE_PRESENT:
-        if (!(m.flags & MIGRATE_VMA_SELECT_SYSTEM)) continue;
-        if (pfn === ZERO_PFN) {
-          m.src[i] = MIGRATE_PFN_MIGRATE;
-          m.cpages++;
-          holes++;
-          continue;
-        }
-        break;
-      case PTE_DEVICE:
-        if (!(m.flags & MIGRATE_VMA_SELECT_DEVICE_PRIVATE) || pages.zoneOf(pfn).owner !== m.owner) continue;
-        break;
-      default:
-        continue; // a migration entry: somebody else is at it
-    }
-    // The reference keeps the page; its lock is only tried, since whoever holds it may wait for this table.
-    pages.refcount[pfn]++;
-    if (!pages.trylock(pfn)) {
-      pages.put(a, pfn);
-      continue;
-    }
-    const writable = (pte & PTE_WRITE) !== 0, exclusive = (pages.flags[pfn] & PG_ANON_EXCLUSIVE) !== 0;
-    m.src[i] = (migratePfn(pfn) | MIGRATE_PFN_MIGRATE | (writable ? MIGRATE_PFN_WRITE : 0)) >>> 0;
-    m.cpages++;
-    unmapped++;
-    // What only the entry knew must survive it: the dirty bit goes to the page, exclusivity to the new entry.
-    if (pte & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
-    pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
-    kind[e] = PTE_MIGRATION | (writable ? PTE_WRITE : 0) | (exclusive ? PTE_ANON_EXCLUSIVE : 0);
-    pages.mapcount[pfn]--;
-    pages.refcount[pfn]--; // the mapping's reference; ours stays
+        return false;
+      }
+      break;
+    case PTE_DEVICE:
+      if (!(m.flags & MIGRATE_VMA_SELECT_DEVICE_PRIVATE) || pages.zoneOf(pfn).owner !== m.owner) return false;
+      break;
+    default:
+      return false; // a migration entry: somebody else is at it
   }
-  k.ptlSpend(a, leaf, k.phase.collect, (unmapped + holes) * k.cost.collectPageNs);
-  if (unmapped === 0) return;
-  if (sim.due(a)) {
-    k.ptlHold(leaf);
-    sim.mark(a, AT_FLUSH, start, end, unmapped, m.cpages);
-    yield DUE;
-    k.ptlRelease(leaf);
+  // The reference keeps the page; its lock is only tried, since whoever holds it may wait for this table.
+  pages.refcount[pfn]++;
+  if (!pages.trylock(pfn)) {
+    pages.put(a, pfn);
+    return false;
   }
-  // Before the lock is given up: no CPU may store into a page whose copy is about to begin.
-  k.flushTlb(a, m.mm, start, end);
+  const writable = (pte & PTE_WRITE) !== 0, exclusive = (pages.flags[pfn] & PG_ANON_EXCLUSIVE) !== 0;
+  m.src[i] = (migratePfn(pfn) | MIGRATE_PFN_MIGRATE | (writable ? MIGRATE_PFN_WRITE : 0)) >>> 0;
+  m.cpages++;
+  // What only the entry knew must survive it: the dirty bit goes to the page, exclusivity to the new entry.
+  if (pte & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
+  pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
+  tables.kind[e] = PTE_MIGRATION | (writable ? PTE_WRITE : 0) | (exclusive ? PTE_ANON_EXCLUSIVE : 0);
+  pages.mapcount[pfn]--;
+  pages.refcount[pfn]--; // the mapping's reference; ours stays
+  return true;
 }
 
 /** Isolates what was collected, unmaps it elsewhere, refuses what is pinned: migrate_device_unmap(). */
 export function* unmapCollected(k: Kernel, a: number, m: MigrateVma): Proc {
-  const { sim, pages } = k, n = m.end - m.start;
-  let refused = 0, isolated = 0;
+  const { sim } = k, n = m.end - m.start, collected = m.cpages;
   if (sim.due(a)) {
     sim.mark(a, AT_UNMAP, 0, n);
     yield DUE;
   }
-  for (let i = 0; i < n; i++) {
-    const pfn = migratePfnToPage(m.src[i]);
-    if (pfn < 0) continue;
-    isolated++;
-    pages.flags[pfn] &= ~PG_LRU;
-    if (pages.mapcount[pfn] > 0) {
-      sim.call(a, AT_UNMAP, i, n, refused);
-      yield* tryToMigrate(k, a, pfn);
-      sim.ret(a);
-    }
-    if (pages.mapcount[pfn] > 0 || pages.refcount[pfn] > 1 + extraReferences(k, m, pfn)) {
-      m.src[i] &= ~MIGRATE_PFN_MIGRATE;
-      m.cpages--;
-      refused++;
-    }
+  let isolated = 0;
+  for (let i = 0; i < n; i++) if (m.src[i] & MIGRATE_PFN_VALID) isolated++;
+  for (let i = isolate(k, m, 0); i < n; i = isolate(k, m, i + 1)) {
+    sim.call(a, AT_UNMAP, i, n, collected);
+    yield* tryToMigrate(k, a, migratePfnToPage(m.src[i]));
+    sim.ret(a);
+    refusePinned(k, m, i);
   }
   sim.spend(a, k.phase.unmap, isolated * k.cost.unmapPageNs);
-  if (refused === 0) return;
+  if (m.cpages < collected) yield* putBack(k, a, m);
+}
+
+/**
+ * Takes collected pages from their LRU list and refuses the pinned ones, from row `from` on.
+ *
+ * @returns the row of the next page that is still mapped elsewhere, or the number of rows
+ */
+function isolate(k: Kernel, m: MigrateVma, from: number): number {
+  const { pages } = k, n = m.end - m.start;
+  for (let i = from; i < n; i++) {
+    const pfn = migratePfnToPage(m.src[i]);
+    if (pfn < 0) continue;
+    pages.flags[pfn] &= ~PG_LRU;
+    if (pages.mapcount[pfn] > 0) return i;
+    refusePinned(k, m, i);
+  }
+  return n;
+}
+
+/** Gives row `i` up if somebody else maps or holds its page. */
+function refusePinned(k: Kernel, m: MigrateVma, i: number): void {
+  const { pages } = k, pfn = migratePfnToPage(m.src[i]);
+  if (pages.mapcount[pfn] === 0 && pages.refcount[pfn] <= 1 + extraReferences(k, m, pfn)) return;
+  m.src[i] &= ~MIGRATE_PFN_MIGRATE;
+  m.cpages--;
+}
+
+/** Puts the pages of refused rows back where they were. */
+function* putBack(k: Kernel, a: number, m: MigrateVma): Proc {
+  const { sim, pages } = k, n = m.end - m.start;
   for (let i = 0; i < n; i++) {
     const pfn = migratePfnToPage(m.src[i]);
     if (pfn < 0 || m.src[i] & MIGRATE_PFN_MIGRATE) continue;
-    sim.call(a, AT_RESTORE, i, n, refused);
-    yield* removeMigrationEntries(k, a, m, m.start + i, pfn, pfn);
+    sim.call(a, AT_RESTORE, i, n, m.cpages);
+    yield* removeMigrationEntries(k, a, m.mm, m.vma, m.start + i, pfn, pfn);
     sim.ret(a);
     m.src[i] = 0;
     if (!pages.isDevicePrivate(pfn)) pages.flags[pfn] |= PG_LRU;
@@ -237,99 +265,73 @@ function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
 }
 
 /**
- * Replaces every remaining entry of a page by a migration entry, in all address spaces: try_to_migrate().
- *
- * Each address space that the walk visits hears of it, whether or not it still maps the page; the walk ends as soon as
- * nobody does.
- */
-function* tryToMigrate(k: Kernel, a: number, pfn: number): Proc {
-  const { pages, vmas, tables, sim } = k;
-  for (const { vma, vpn } of k.places(pfn)) {
-    if (pages.mapcount[pfn] === 0) return;
-    const mm = vmas.mm[vma];
-    const e: Invalidation = {
-      mm,
-      start: vpn,
-      end: vpn + 1,
-      event: MMU_NOTIFY_CLEAR,
-      owner: 0,
-      blockable: true,
-      seq: 0,
-    };
-    sim.call(a, AT_PTL, pfn, vpn, mm);
-    yield* k.notifiers.start(a, e);
-    const entry = tables.entry(k.root[mm], vpn);
-    if (entry >= 0) yield* k.waitPtl(a, entry - (vpn & 511));
-    sim.ret(a);
-    const kind = entry < 0 ? PTE_NONE : tables.kind[entry] & PTE_KIND;
-    if (entry >= 0 && tables.pfn[entry] === pfn && (kind === PTE_PRESENT || kind === PTE_DEVICE)) {
-      if (tables.kind[entry] & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
-      const exclusive = pages.flags[pfn] & PG_ANON_EXCLUSIVE ? PTE_ANON_EXCLUSIVE : 0;
-      pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
-      tables.kind[entry] = PTE_MIGRATION | (tables.kind[entry] & PTE_WRITE) | exclusive;
-      pages.mapcount[pfn]--;
-      pages.refcount[pfn]--;
-      k.flushTlb(a, mm, vpn, vpn + 1);
-    }
-    k.notifiers.end(a, e);
-  }
-}
-
-/**
  * Puts the migrated pages into the address space, and pages for holes where nothing was: migrate_vma_pages().
  *
  * An entry whose page could not go has MIGRATE_PFN_MIGRATE cleared in `src`.
  */
 export function* migrateVmaPages(k: Kernel, a: number, m: MigrateVma): Proc {
-  const { sim, pages } = k, n = m.end - m.start;
+  const { sim, tables } = k, n = m.end - m.start;
   let notified: Invalidation | undefined;
-  for (let i = 0; i < n; i++) {
+  for (let i = movePages(k, m, 0); i < n; i = movePages(k, m, i + 1)) {
+    const vpn = m.start + i, to = migratePfnToPage(m.dst[i]);
+    if (notified === undefined) {
+      notified = event(m, vpn, m.end);
+      sim.call(a, AT_NOTIFY, i, n, m.start);
+      yield* k.notifiers.start(a, notified);
+      sim.ret(a);
+    }
+    if (sim.grain === 1 && sim.due(a)) {
+      sim.call(a, AT_INSERT, i, n, m.start);
+      sim.mark(a, AT_INSERT, vpn, to);
+      yield DUE;
+      sim.ret(a);
+    }
+    k.vmas.prepareAnon(m.vma);
+    const leaf = tables.leafAlloc(k.root[m.mm], vpn);
+    if (leaf >= 0 && tables.locked[leaf >>> 9]) {
+      sim.call(a, AT_INSERT, i, n, m.start);
+      yield* k.waitPtl(a, leaf);
+      sim.ret(a);
+    }
+    if (leaf < 0 || !insertPage(k, a, m, vpn, leaf + (vpn & 511), to)) m.src[i] &= ~MIGRATE_PFN_MIGRATE;
+  }
+  if (notified !== undefined) k.notifiers.end(a, notified);
+}
+
+/**
+ * Gives migrating pages' identity to their destinations, from row `from` on.
+ *
+ * @returns the next row where a page goes into a hole, or the number of rows
+ */
+function movePages(k: Kernel, m: MigrateVma, from: number): number {
+  const { pages } = k, n = m.end - m.start;
+  for (let i = from; i < n; i++) {
     if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
     const page = migratePfnToPage(m.src[i]), to = migratePfnToPage(m.dst[i]);
     if (to < 0) {
       m.src[i] &= ~MIGRATE_PFN_MIGRATE;
       continue;
     }
-    if (page >= 0) {
-      if (pages.inode[page] !== 0 && pages.isDevicePrivate(to)) {
-        m.src[i] &= ~MIGRATE_PFN_MIGRATE; // a file's page cannot live where the CPU does not reach
-        continue;
-      }
-      if (pages.refcount[page] !== 1 + (page === m.faultPage ? 1 : 0)) {
-        m.src[i] &= ~MIGRATE_PFN_MIGRATE; // somebody took a reference meanwhile
-        continue;
-      }
-      pages.mapping[to] = pages.mapping[page];
-      pages.index[to] = pages.index[page];
-      pages.flags[to] |= pages.flags[page] & PG_DIRTY;
+    if (page < 0) return i;
+    if (pages.inode[page] !== 0 && pages.isDevicePrivate(to)) {
+      m.src[i] &= ~MIGRATE_PFN_MIGRATE; // a file's page cannot live where the CPU does not reach
       continue;
     }
-    if (notified === undefined) {
-      notified = event(m, m.start + i, m.end);
-      sim.call(a, AT_NOTIFY, i, n, m.start);
-      yield* k.notifiers.start(a, notified);
-      sim.ret(a);
+    if (pages.refcount[page] !== 1 + (page === m.faultPage ? 1 : 0)) {
+      m.src[i] &= ~MIGRATE_PFN_MIGRATE; // somebody took a reference meanwhile
+      continue;
     }
-    sim.call(a, AT_INSERT, i, n, m.start);
-    if (!(yield* insertPage(k, a, m, m.start + i, to))) m.src[i] &= ~MIGRATE_PFN_MIGRATE;
-    sim.ret(a);
+    pages.mapping[to] = pages.mapping[page];
+    pages.index[to] = pages.index[page];
+    pages.flags[to] |= pages.flags[page] & PG_DIRTY;
   }
-  if (notified !== undefined) k.notifiers.end(a, notified);
+  return n;
 }
 
 /** Maps a new page where nothing (or the zero page) is mapped: migrate_vma_insert_page(). False if something came first. */
-function* insertPage(k: Kernel, a: number, m: MigrateVma, vpn: number, pfn: number): Proc<boolean> {
-  const { sim, tables, pages, vmas } = k;
-  if (sim.grain === 1 && sim.due(a)) {
-    sim.mark(a, AT_INSERT, vpn, pfn);
-    yield DUE;
-  }
-  vmas.prepareAnon(m.vma);
-  const leaf = tables.leafAlloc(k.root[m.mm], vpn);
-  if (leaf < 0) return false;
-  if (tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
-  const e = leaf + (vpn & 511), kind = tables.kind[e] & PTE_KIND;
-  k.ptlSpend(a, leaf, k.phase.pte, k.cost.pteInstallNs);
+function insertPage(k: Kernel, a: number, m: MigrateVma, vpn: number, e: number, pfn: number): boolean {
+  const { tables, pages, vmas } = k, kind = tables.kind[e] & PTE_KIND;
+  k.ptlSpend(a, e - (vpn & 511), k.phase.pte, k.cost.pteInstallNs);
   if (kind !== PTE_NONE && !(kind === PTE_PRESENT && tables.pfn[e] === ZERO_PFN)) return false;
   const write = vmas.flags[m.vma] & VM_WRITE ? PTE_WRITE : 0, device = pages.isDevicePrivate(pfn);
   if (kind === PTE_PRESENT) k.flushTlb(a, m.mm, vpn, vpn + 1);
@@ -369,9 +371,11 @@ export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
       sim.mark(a, AT_RESTORE, i, n, page, to);
       yield DUE;
     }
-    sim.call(a, AT_RESTORE, i, n, page, to);
-    yield* removeMigrationEntries(k, a, m, m.start + i, page, to);
-    sim.ret(a);
+    if (!restoreNow(k, m.mm, m.vma, m.start + i, page, to)) {
+      sim.call(a, AT_RESTORE, i, n, page, to);
+      yield* removeMigrationEntries(k, a, m.mm, m.vma, m.start + i, page, to);
+      sim.ret(a);
+    }
     if (!pages.isDevicePrivate(to)) pages.flags[to] |= PG_LRU;
     pages.unlock(page);
     pages.put(a, page);
@@ -381,47 +385,4 @@ export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
     }
   }
   sim.spend(a, k.phase.finalize, done * k.cost.finalizePageNs);
-}
-
-/** Replaces all migration entries of `page` by entries of `to`: remove_migration_ptes(). */
-function* removeMigrationEntries(
-  k: Kernel,
-  a: number,
-  m: MigrateVma,
-  vpn: number,
-  page: number,
-  to: number,
-): Proc {
-  const { pages, vmas, tables, sim } = k, anon = pages.mapping[page];
-  // One vma can hold it: the one that the caller looks at. That is every page that was never shared by a fork.
-  if (vmas.anon.linked[anon] === 1 && vmas.anonVma[m.vma] === anon) {
-    const leaf = tables.leaf(k.root[m.mm], vpn);
-    if (leaf >= 0 && tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
-    if (leaf >= 0) restoreEntry(k, m.vma, leaf + (vpn & 511), page, to);
-    return;
-  }
-  for (const at of k.places(page)) {
-    const e = tables.entry(k.root[vmas.mm[at.vma]], at.vpn);
-    if (e < 0) continue;
-    sim.call(a, AT_PTL, page, to, at.vpn);
-    yield* k.waitPtl(a, e - (at.vpn & 511));
-    sim.ret(a);
-    restoreEntry(k, at.vma, e, page, to);
-  }
-}
-
-/** Replaces one migration entry: remove_migration_pte(). Anything else at the place stays. */
-function restoreEntry(k: Kernel, vma: number, e: number, page: number, to: number): void {
-  const { tables, pages } = k, pte = tables.kind[e];
-  if ((pte & PTE_KIND) !== PTE_MIGRATION || tables.pfn[e] !== page) return;
-  const write = pte & PTE_WRITE;
-  if (pages.isDevicePrivate(to)) tables.kind[e] = PTE_DEVICE | write;
-  else {
-    const dirty = pages.flags[to] & PG_DIRTY ? PTE_DIRTY : 0;
-    tables.kind[e] = PTE_PRESENT | write | dirty | (k.vmas.flags[vma] & VM_ACCESS_FLAGS ? 0 : PTE_PROTNONE);
-  }
-  tables.pfn[e] = to;
-  if (pte & (PTE_ANON_EXCLUSIVE | PTE_WRITE)) pages.flags[to] |= PG_ANON_EXCLUSIVE;
-  pages.mapcount[to]++;
-  pages.refcount[to]++;
 }
