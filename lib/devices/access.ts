@@ -75,6 +75,7 @@ export function* deviceAccess(
         sim.spend(a, device.phase, device.accessNs * (v - from));
         if (remote > 0) device.link?.transfer(a, remote * PAGE_SIZE);
         out.pages += v - from;
+        sim.progress++;
         continue;
       }
       // A fault serves its granule as far as the vma reaches; the layout is read without a lock, so if a neighbour

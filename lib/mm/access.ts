@@ -3,7 +3,7 @@
  * @module
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
-import { VM_FAULT_DONE } from "./errno.ts";
+import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { cpuMayAccess, userFault } from "./fault.ts";
 import { doAnonymousPages, FAULT_FLAG_USER, FAULT_FLAG_WRITE } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
@@ -98,6 +98,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           sim.spend(a, phase.access, ns);
           word(k, pfn, v, write, (value + v) >>> 0, out);
           out.pages++;
+          sim.progress++;
           v++;
           continue;
         }
@@ -116,6 +117,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
         if (v > from) {
           sim.spend(a, phase.access, ns * (v - from));
           out.pages += v - from;
+          sim.progress++;
           continue;
         }
       }
@@ -126,8 +128,9 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
         const last = Math.min(chunk, vmas.end[vma]);
         const flags = FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0);
         const untouched = (leaf < 0 || kind[leaf + (v & 511)] === PTE_NONE) && !vmas.isFile(vma);
-        const n = untouched ? yield* doAnonymousPages(k, a, mm, vma, v, last, flags) : -1;
-        if (n < 0) rc = yield* userFault(k, a, mm, v, write);
+        const n = untouched ? yield* doAnonymousPages(k, a, mm, vma, v, last, flags) : -VM_FAULT_RETRY;
+        if (n === -VM_FAULT_OOM) rc = VM_FAULT_OOM;
+        else if (n < 0) rc = yield* userFault(k, a, mm, v, write);
       } else rc = yield* userFault(k, a, mm, v, write);
       sim.ret(a);
       if (rc !== VM_FAULT_DONE) {

@@ -6,7 +6,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { EFAULT, EINVAL, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
 import type { Kernel } from "./kernel.ts";
-import { splitEnds } from "./mmap.ts";
+import { mergeVma, splitEnds } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { ZERO_PFN } from "./pages.ts";
 import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_YOUNG, VPN_END } from "./pagetable.ts";
@@ -103,11 +103,11 @@ function* adviseVma(
     const wanted = (flags | change[0]) & ~change[1];
     if (wanted === flags) return 0;
     yield* k.vmaStartWrite(a, vma);
-    if (!splitEnds(k, mm, start, end)) return -ENOMEM;
+    if (!(yield* splitEnds(k, a, mm, start, end))) return -ENOMEM;
     const part = vmas.lookup(mm, start);
     vmas.flags[part] = wanted;
     vmas.generation++;
-    vmas.merge(part);
+    yield* mergeVma(k, a, part);
     return 0;
   }
   switch (advice) {

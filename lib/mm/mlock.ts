@@ -6,7 +6,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { EAGAIN, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
 import type { Kernel } from "./kernel.ts";
-import { splitEnds } from "./mmap.ts";
+import { mergeVma, splitEnds } from "./mmap.ts";
 import { VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_LOCK = site("mlock: taking the mmap lock");
@@ -30,12 +30,15 @@ function* applyLock(
     if (wanted !== flags) {
       sim.call(a, AT_VMA, v, start, end, lock ? 1 : 0);
       yield* k.vmaStartWrite(a, vma);
+      const cut = yield* splitEnds(k, a, mm, v, stop);
       sim.ret(a);
-      if (!splitEnds(k, mm, v, stop)) return -ENOMEM;
+      if (!cut) return -ENOMEM;
       const part = vmas.lookup(mm, v);
       vmas.flags[part] = wanted;
       vmas.generation++;
-      vmas.merge(part);
+      sim.call(a, AT_VMA, v, start, end, lock ? 1 : 0);
+      yield* mergeVma(k, a, part);
+      sim.ret(a);
     }
     v = stop;
   }

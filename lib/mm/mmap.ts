@@ -29,6 +29,8 @@ const PUD_PAGES = TABLE_ENTRIES * TABLE_ENTRIES;
 
 const AT_MMAP = site("mmap: taking the mmap lock");
 const AT_MUNMAP = site("munmap: taking the mmap lock");
+const AT_SPLIT = site("waiting for faults before a vma is cut");
+const AT_MERGE = site("waiting for faults before vmas are joined");
 const AT_DETACHED = site("munmap: vmas detached");
 const AT_NOTIFIED = site("munmap: notified");
 const AT_ZAPPED = site("munmap: zapped");
@@ -84,7 +86,11 @@ export function* mmap(
     if (vma < 0) start = -ENOMEM;
     else {
       vmas.back(vma, inode);
-      vmas.merge(vma); // a neighbour of the same kind grows instead
+      // A neighbour of the same kind grows instead; nobody may be inside the new one before that.
+      sim.call(a, AT_MMAP, start, pages, flags);
+      yield* k.vmaStartWrite(a, vma);
+      yield* mergeVma(k, a, vma);
+      sim.ret(a);
     }
   }
   k.mmapWriteUnlock(a, mm);
@@ -93,19 +99,43 @@ export function* mmap(
   return start;
 }
 
-/** Cuts the vmas at both ends of a range. Returns false when there is no room for another vma. */
-export function splitEnds(k: Kernel, mm: number, start: number, end: number): boolean {
-  const { vmas } = k, first = vmas.lookup(mm, start);
-  if (first >= 0 && vmas.start[first] < start && vmas.split(first, start) < 0) return false;
-  const last = vmas.lookup(mm, end);
-  return !(last >= 0 && vmas.start[last] < end && vmas.split(last, end) < 0);
+/**
+ * Cuts the vmas at both ends of a range. Faults that are inside them end first: they know their vma by its row.
+ *
+ * @returns false when there is no room for another vma
+ */
+export function* splitEnds(k: Kernel, a: number, mm: number, start: number, end: number): Proc<boolean> {
+  const { sim, vmas } = k;
+  for (const at of [start, end]) {
+    const vma = vmas.lookup(mm, at);
+    if (vma < 0 || vmas.start[vma] === at) continue;
+    sim.call(a, AT_SPLIT, start, end, at);
+    yield* k.vmaStartWrite(a, vma);
+    sim.ret(a);
+    if (vmas.split(vma, at) < 0) return false;
+  }
+  return true;
+}
+
+/** Joins a vma with its neighbours where it can, after the faults that are inside them: vma_merge(). */
+export function* mergeVma(k: Kernel, a: number, vma: number): Proc {
+  const { sim, vmas } = k, start = vmas.start[vma], end = vmas.end[vma];
+  const before = start > 0 ? vmas.lookup(vmas.mm[vma], start - 1) : -1,
+    after = vmas.lookup(vmas.mm[vma], end);
+  for (const other of [before, after]) {
+    if (other < 0 || vmas.flags[other] !== vmas.flags[vma]) continue;
+    sim.call(a, AT_MERGE, vma, other);
+    yield* k.vmaStartWrite(a, other);
+    sim.ret(a);
+  }
+  vmas.merge(vma);
 }
 
 /** Takes the vmas of a range out of the address space; the mmap lock is held alone. False when none was there. */
 function* detach(k: Kernel, a: number, mm: number, start: number, end: number): Proc<number> {
   const { sim, vmas } = k, first = vmas.find(mm, start);
   if (first < 0 || vmas.start[first] >= end) return 0;
-  if (!splitEnds(k, mm, start, end)) return -ENOMEM;
+  if (!(yield* splitEnds(k, a, mm, start, end))) return -ENOMEM;
   let detached = 0;
   for (let vma = vmas.find(mm, start); vma >= 0 && vmas.start[vma] < end; vma = vmas.find(mm, start)) {
     sim.call(a, AT_DETACHED, start, end, detached);
@@ -257,11 +287,11 @@ function* protectVma(
   const flags = (old & ~VM_ACCESS_FLAGS) | protection;
   if (flags === old) return stop;
   yield* k.vmaStartWrite(a, vma);
-  if (!splitEnds(k, mm, at, stop)) return -ENOMEM;
+  if (!(yield* splitEnds(k, a, mm, at, stop))) return -ENOMEM;
   vma = vmas.lookup(mm, at);
   vmas.flags[vma] = flags;
   vmas.generation++;
-  vmas.merge(vma);
+  yield* mergeVma(k, a, vma);
   yield* changeProtection(k, a, mm, at, stop, flags);
   // Private memory that is locked and now writable gets its copies at once.
   if ((flags & (VM_LOCKED | VM_WRITE | VM_SHARED)) === (VM_LOCKED | VM_WRITE) && !(old & VM_WRITE)) {

@@ -5,7 +5,7 @@
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EFAULT, EINVAL, ENOMEM } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
-import { unmapLocked } from "./mmap.ts";
+import { mergeVma, unmapLocked } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_UNMAP } from "./notifier.ts";
 import { PTE_NONE, VPN_END } from "./pagetable.ts";
 
@@ -83,10 +83,11 @@ function* moveTo(
   vmas.back(made, vmas.inode[old]);
   if (vmas.anonVma[old] !== 0) vmas.anon.clone(made, old, false);
   sim.call(a, AT_MOVE, from, length, to, old);
+  yield* k.vmaStartWrite(a, made);
   yield* k.vmaStartWrite(a, old);
   yield* moveEntries(k, a, mm, from, to, length);
+  yield* mergeVma(k, a, made);
   sim.ret(a);
-  vmas.merge(made);
   sim.call(a, AT_UNMAP, from, length, to, newPages);
   rc = yield* unmapLocked(k, a, mm, from, from + length);
   sim.ret(a);

@@ -180,6 +180,7 @@ export class Vmas {
   remove(v: number): void {
     const at = this.position(this.mm[v], this.start[v]);
     if (this.order[at] !== v) throw new Error(`vma ${v} is not where it is ordered`);
+    if (this.faulting[v] !== 0) throw new Error(`vma ${v} goes while ${this.faulting[v]} faults are inside`);
     this.order.copyWithin(at, at + 1, this.count[0]);
     this.count[0]--;
     this.anon.unlink(v);
