@@ -3,7 +3,12 @@
  * @module
  */
 import type { Kernel } from "../mm/kernel.ts";
-import { type DeviceFaultBack, MEMORY_DEVICE_PRIVATE, type Zone } from "../mm/pages.ts";
+import {
+  type DeviceFaultBack,
+  MEMORY_DEVICE_COHERENT,
+  MEMORY_DEVICE_PRIVATE,
+  type Zone,
+} from "../mm/pages.ts";
 import type { Proc } from "../sim/sim.ts";
 
 /** What the driver of a device with memory provides. */
@@ -14,7 +19,7 @@ export interface DevmemOps {
   pageFree?(a: number, pfn: number): void;
 }
 
-/** Memory of one device that the CPU cannot address: MEMORY_DEVICE_PRIVATE. */
+/** Memory of one device: private to it, or coherent with the CPU's. */
 export class DeviceMemory {
   /** The frames. */
   readonly zone: Zone;
@@ -29,9 +34,10 @@ export class DeviceMemory {
    * @param name the device's name
    * @param pages how many frames
    * @param owner who may see the pages: pgmap->owner, 1 or more
-   * @param ops the driver's calls
+   * @param ops the driver's calls; a coherent page never needs migrateToRam
+   * @param coherent whether the CPU addresses the memory like its own (MEMORY_DEVICE_COHERENT)
    */
-  constructor(k: Kernel, name: string, pages: number, owner: number, ops: DevmemOps) {
+  constructor(k: Kernel, name: string, pages: number, owner: number, ops: DevmemOps, coherent = false) {
     this.kernel = k;
     this.inUse = k.sim.state.i32(`devmem.${name}.inUse`, 1);
     const free = (a: number, pfn: number): void => {
@@ -40,7 +46,7 @@ export class DeviceMemory {
     };
     this.zone = k.pages.addZone(
       name,
-      MEMORY_DEVICE_PRIVATE,
+      coherent ? MEMORY_DEVICE_COHERENT : MEMORY_DEVICE_PRIVATE,
       pages,
       { migrateToRam: (a, fault) => ops.migrateToRam(a, fault), pageFree: free },
       owner,

@@ -37,6 +37,8 @@ export const MIGRATE_PFN_SHIFT = 6;
 export const MIGRATE_VMA_SELECT_SYSTEM = 1;
 /** Collect device-private pages of `owner`. */
 export const MIGRATE_VMA_SELECT_DEVICE_PRIVATE = 2;
+/** Collect device-coherent pages of `owner`. */
+export const MIGRATE_VMA_SELECT_DEVICE_COHERENT = 4;
 
 /** The src or dst entry of a frame: migrate_pfn(). */
 export function migratePfn(pfn: number): number {
@@ -251,7 +253,7 @@ function* putBack(k: Kernel, a: number, m: MigrateVma): Proc {
     yield* removeMigrationEntries(k, a, m.mm, m.vma, m.start + i, pfn, pfn);
     sim.ret(a);
     m.src[i] = 0;
-    if (!pages.isDevicePrivate(pfn)) pages.flags[pfn] |= PG_LRU;
+    if (!pages.isZoneDevice(pfn)) pages.flags[pfn] |= PG_LRU;
     pages.unlock(pfn);
     pages.put(a, pfn);
   }
@@ -260,7 +262,7 @@ function* putBack(k: Kernel, a: number, m: MigrateVma): Proc {
 /** References beyond ours that are no pin: the fault's, the page cache's, one that ZONE_DEVICE pages are allowed. */
 function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
   const { pages } = k;
-  return (pfn === m.faultPage ? 1 : 0) + (pages.isDevicePrivate(pfn) ? 1 : 0) +
+  return (pfn === m.faultPage ? 1 : 0) + (pages.isZoneDevice(pfn) ? 1 : 0) +
     (pages.inode[pfn] !== 0 ? 1 : 0);
 }
 
@@ -340,7 +342,7 @@ function insertPage(k: Kernel, a: number, m: MigrateVma, vpn: number, e: number,
   pages.mapcount[pfn] = 1;
   pages.mapping[pfn] = vmas.anonVma[m.vma];
   pages.index[pfn] = vmas.pgoff[m.vma] + (vpn - vmas.start[m.vma]);
-  pages.flags[pfn] |= PG_ANON_EXCLUSIVE | (device ? 0 : PG_LRU);
+  pages.flags[pfn] |= PG_ANON_EXCLUSIVE | (pages.isZoneDevice(pfn) ? 0 : PG_LRU);
   k.rssAnon[m.mm]++;
   return true;
 }
@@ -376,7 +378,7 @@ export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
       yield* removeMigrationEntries(k, a, m.mm, m.vma, m.start + i, page, to);
       sim.ret(a);
     }
-    if (!pages.isDevicePrivate(to)) pages.flags[to] |= PG_LRU;
+    if (!pages.isZoneDevice(to)) pages.flags[to] |= PG_LRU;
     pages.unlock(page);
     pages.put(a, page);
     if (to !== page) {

@@ -19,6 +19,7 @@ import {
 import { removeExclusiveEntry } from "./exclusive_entry.ts";
 import {
   doAnonymousPages,
+  FAULT_FLAG_UNSHARE,
   FAULT_FLAG_VMA_LOCK,
   FAULT_FLAG_WRITE,
   mapAnon,
@@ -68,8 +69,9 @@ function reuseAnon(k: Kernel, vma: number, pfn: number): boolean {
 function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, flags: number): Proc<number> {
   const { sim, pages, tables, cost, phase } = k;
   const leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511), old = tables.pfn[e];
-  const shared = (k.vmas.flags[vma] & VM_SHARED) !== 0;
+  const shared = (k.vmas.flags[vma] & VM_SHARED) !== 0, unshare = (flags & FAULT_FLAG_UNSHARE) !== 0;
   if (shared || old !== ZERO_PFN && (pages.flags[old] & PG_ANON_EXCLUSIVE || reuseAnon(k, vma, old))) {
+    if (unshare) return VM_FAULT_DONE;
     // The page's only user: no copy, and nobody is told (wp_page_reuse).
     k.ptlSpend(a, leaf, phase.pte, cost.pteInstallNs);
     tables.kind[e] |= PTE_WRITE | PTE_DIRTY | PTE_YOUNG;
@@ -85,6 +87,7 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
   } else {
     sim.spend(a, phase.copy, transferNs(PAGE_SIZE, 0, cost.copyBytesPerSecond));
     pages.copy(pfn, old);
+    pages.refcount[old]++; // or it could be freed meanwhile, used again at this very place, and taken for the same
   }
   if (sim.due(a)) {
     sim.mark(a, AT_COPIED, vpn, pfn, old);
@@ -116,7 +119,7 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
       k.ptlRelease(leaf);
     }
     k.flushTlb(a, mm, vpn, vpn + 1);
-    mapAnon(k, mm, vma, vpn, e, pfn, true);
+    mapAnon(k, mm, vma, vpn, e, pfn, !unshare);
     if (old !== ZERO_PFN) {
       if (pages.inode[old] === 0) k.rssAnon[mm]--;
       else k.rssFile[mm]--;
@@ -124,6 +127,7 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
       pages.put(a, old);
     }
   }
+  if (old !== ZERO_PFN) pages.put(a, old);
   k.notifiers.end(a, event);
   return VM_FAULT_DONE;
 }
@@ -179,7 +183,9 @@ export function* handleMmFault(
       return n < 0 ? -n : VM_FAULT_DONE;
     }
     case PTE_PRESENT:
-      if (write && !(kind & PTE_WRITE)) return yield* doWpPage(k, a, mm, vma, vpn, flags);
+      if ((write || flags & FAULT_FLAG_UNSHARE) && !(kind & PTE_WRITE)) {
+        return yield* doWpPage(k, a, mm, vma, vpn, flags);
+      }
       tables.kind[e] |= PTE_YOUNG;
       return VM_FAULT_DONE;
     case PTE_DEVICE:

@@ -14,6 +14,8 @@ export const FAULT_FLAG_WRITE = 1;
 export const FAULT_FLAG_REMOTE = 2;
 /** The fault holds the lock of its vma and not the mmap lock. */
 export const FAULT_FLAG_VMA_LOCK = 4;
+/** The page is wanted for reading but by a pin that stays: copies that could come later are made now. */
+export const FAULT_FLAG_UNSHARE = 16;
 /** A run of faults of the program itself: each takes and gives back the lock of its vma. */
 export const FAULT_FLAG_USER = 8;
 

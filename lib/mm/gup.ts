@@ -5,11 +5,11 @@
 import { type Proc, site } from "../sim/sim.ts";
 import { EFAULT, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { handleMmFault } from "./fault.ts";
-import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE } from "./fault_anon.ts";
+import { FAULT_FLAG_REMOTE, FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
-import { ZERO_PFN } from "./pages.ts";
+import { PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
 import { PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from "./pagetable.ts";
-import { VM_READ, VM_WRITE } from "./vma.ts";
+import { VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_FAULT = site("get_user_pages: in a fault");
 
@@ -18,20 +18,36 @@ const AT_FAULT = site("get_user_pages: in a fault");
  *
  * @param vpn virtual page; the mmap lock is held for reading
  * @param write whether the page must be writable (which breaks copy on write)
+ * @param longterm whether the reference is a pin that stays: the page then is made this process's own first
  * @returns the frame, or -EFAULT, -ENOMEM
  */
-export function* getUserPage(k: Kernel, a: number, mm: number, vpn: number, write: boolean): Proc<number> {
+export function* getUserPage(
+  k: Kernel,
+  a: number,
+  mm: number,
+  vpn: number,
+  write: boolean,
+  longterm = false,
+): Proc<number> {
   const { sim, tables, pages, vmas } = k, vma = vmas.lookup(mm, vpn);
   if (vma < 0 || !(vmas.flags[vma] & (write ? VM_WRITE : VM_READ))) return -EFAULT;
+  let unshare = 0;
   for (;;) {
     const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? 0 : tables.kind[e];
     if ((kind & (PTE_KIND | PTE_PROTNONE)) === PTE_PRESENT && (!write || kind & PTE_WRITE)) {
       const pfn = tables.pfn[e];
-      if (pfn !== ZERO_PFN) pages.refcount[pfn]++;
-      return pfn;
+      // gup_must_unshare(): a pin on a page that others share would not see what the process writes later.
+      const own = pages.flags[pfn] & PG_ANON_EXCLUSIVE || vmas.flags[vma] & VM_SHARED;
+      if (!longterm || write || own) {
+        if (pfn !== ZERO_PFN) pages.refcount[pfn]++;
+        return pfn;
+      }
+      unshare = FAULT_FLAG_UNSHARE;
     }
     sim.call(a, AT_FAULT, vpn, write ? 1 : 0, vma);
-    const rc = yield* handleMmFault(k, a, mm, vma, vpn, FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0));
+    const flags = FAULT_FLAG_REMOTE | unshare | (write ? FAULT_FLAG_WRITE : 0);
+    const rc = yield* handleMmFault(k, a, mm, vma, vpn, flags);
+    unshare = 0;
     sim.ret(a);
     if (rc === VM_FAULT_OOM) return -ENOMEM;
     if (rc !== VM_FAULT_DONE && rc !== VM_FAULT_RETRY) return -EFAULT;

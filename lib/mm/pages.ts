@@ -29,6 +29,8 @@ export const MAX_PAGES = 1 << 26;
 export const MEMORY_SYSTEM = 0;
 /** Device memory that the CPU cannot address: MEMORY_DEVICE_PRIVATE. */
 export const MEMORY_DEVICE_PRIVATE = 1;
+/** Device memory that the CPU addresses like its own: MEMORY_DEVICE_COHERENT. */
+export const MEMORY_DEVICE_COHERENT = 2;
 
 /** What the owner of a device's memory provides: dev_pagemap_ops. */
 export interface PagemapOps {
@@ -54,7 +56,7 @@ export interface DeviceFaultBack {
 export interface Zone {
   /** "RAM", or the device's name. */
   readonly name: string;
-  /** MEMORY_SYSTEM or MEMORY_DEVICE_PRIVATE. */
+  /** MEMORY_SYSTEM, MEMORY_DEVICE_PRIVATE or MEMORY_DEVICE_COHERENT. */
   readonly type: number;
   /** Its place among the zones. */
   readonly number: number;
@@ -166,7 +168,7 @@ export class Pages {
    * Adds memory at the next section boundary: memremap_pages() for a device.
    *
    * @param name the device's name
-   * @param type MEMORY_DEVICE_PRIVATE
+   * @param type MEMORY_DEVICE_PRIVATE or MEMORY_DEVICE_COHERENT
    * @param pages how many frames
    * @param ops the owner's calls
    * @param owner who may see the pages, 1 or more
@@ -205,6 +207,16 @@ export class Pages {
     let i = zones.length - 1;
     while (zones[i].start > pfn) i--;
     return zones[i];
+  }
+
+  /** Whether the page is a device's, addressable by the CPU or not: folio_is_zone_device(). */
+  isZoneDevice(pfn: number): boolean {
+    return pfn >= this.zones[0].end;
+  }
+
+  /** Whether the page is a device's that the CPU addresses like its own. */
+  isDeviceCoherent(pfn: number): boolean {
+    return pfn >= this.zones[0].end && this.zoneOf(pfn).type === MEMORY_DEVICE_COHERENT;
   }
 
   /** Whether the CPU cannot address the page. */
