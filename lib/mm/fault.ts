@@ -141,8 +141,6 @@ function* devicePrivateFault(
   vpn: number,
   flags: number,
 ): Proc<number> {
-  // migrate_to_ram() works on the address space: the vma's lock alone is not enough.
-  if (flags & FAULT_FLAG_VMA_LOCK) return VM_FAULT_RETRY;
   const { sim, tables, pages } = k, leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511);
   if (tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
   if ((tables.kind[e] & PTE_KIND) !== PTE_DEVICE) return VM_FAULT_DONE;
@@ -189,6 +187,8 @@ export function* handleMmFault(
       tables.kind[e] |= PTE_YOUNG;
       return VM_FAULT_DONE;
     case PTE_DEVICE:
+      // migrate_to_ram() works on the address space: the vma's lock alone is not enough.
+      if (flags & FAULT_FLAG_VMA_LOCK) return VM_FAULT_RETRY;
       return yield* devicePrivateFault(k, a, mm, vma, vpn, flags);
     case PTE_EXCLUSIVE:
       return yield* removeExclusiveEntry(k, a, mm, vma, vpn);
@@ -229,7 +229,7 @@ export function* userFault(k: Kernel, a: number, mm: number, vpn: number, write:
   if (rc === VM_FAULT_RETRY) {
     const lock = k.mmapLock(mm);
     sim.call(a, AT_MMAP_LOCKED, vpn, flags);
-    yield* k.locks.read(a, lock);
+    if (!k.locks.readNow(a, lock)) yield* k.locks.read(a, lock);
     const found = vmas.lookup(mm, vpn);
     if (found < 0) rc = VM_FAULT_MAPERR;
     else if (!cpuMayAccess(vmas.flags[found], write)) rc = VM_FAULT_ACCERR;

@@ -72,7 +72,7 @@ export class DummyDevice {
     Record<"faults" | "toDevice" | "toSystem" | "failed" | "retries", number>
   >;
   /** What was opened so far, by row of the columns; closed ones are used again. */
-  private readonly opened: DummyMirror[] = [];
+  readonly opened: DummyMirror[] = [];
   private readonly columns: MirrorColumns;
   private readonly timing: DeviceTiming;
   private readonly kindFault: number;
@@ -174,7 +174,7 @@ export class DummyDevice {
     sim.counters.values[this.counter.faults]++;
     if (this.spec.onFault === "migrate") {
       sim.call(a, AT_MIGRATE, start, end, write ? 1 : 0);
-      yield* locks.read(a, k.mmapLock(mm));
+      if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
       yield* migrateVmas(this, a, mirror, start, end, true);
       locks.readUnlock(a, k.mmapLock(mm));
       sim.ret(a);
@@ -201,13 +201,13 @@ export class DummyDevice {
       range.seq = yield* notifiers.readBegin(a, sub);
       sim.ret(a);
       sim.call(a, AT_RANGE, start, end, batch.slot + (write ? 0.5 : 0), range.seq);
-      yield* locks.read(a, k.mmapLock(mm));
+      if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
       rc = yield* hmmRangeFault(k, a, range);
       locks.readUnlock(a, k.mmapLock(mm));
       sim.ret(a);
       if (rc === 0) {
         sim.call(a, AT_LOCK, start, end, batch.slot + (write ? 0.5 : 0), range.seq);
-        yield* locks.lock(a, this.lock);
+        if (!locks.lockNow(a, this.lock)) yield* locks.lock(a, this.lock);
         sim.ret(a);
         const stale = !k.revert.has(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
         const denied = write && !this.spec.quirks && firstReadOnly(batch.src, n) < n;

@@ -104,9 +104,17 @@ export function* migrateOne(
     sim.call(a, AT_PAGES, start, end, batch.slot, toDevice ? 1 : 0);
     yield* migrateVmaPages(d.k, a, m);
     sim.ret(a);
-    sim.call(a, AT_MAPPED, start, end, batch.slot, toDevice ? 1 : 0);
-    yield* updateMirror(d, a, m, mirror, toDevice);
-    sim.ret(a);
+    if (!d.k.locks.lockNow(a, d.lock)) {
+      sim.call(a, AT_MAPPED, start, end, batch.slot, toDevice ? 1 : 0);
+      yield* d.k.locks.lock(a, d.lock);
+      sim.ret(a);
+    }
+    if (mirror !== undefined) updateMirror(d, a, m, mirror, toDevice);
+    // The kernel's test driver knows of a page who put it there, and not in which address space it is touched.
+    else {for (const o of d.opened) {
+        if (o.mm === mm || (d.spec.quirks && o.mm >= 0)) updateMirror(d, a, m, o, toDevice);
+      }}
+    d.k.locks.unlock(a, d.lock);
     const went = MIGRATE_PFN_MIGRATE | (toDevice ? 0 : MIGRATE_PFN_VALID);
     for (let i = 0; i < n; i++) if ((m.src[i] & went) === went) moved++;
     sim.call(a, AT_FINALIZE, start, end, batch.slot, moved);
@@ -162,33 +170,30 @@ export function allocSystem(d: DummyDevice, a: number): number {
   return pfn;
 }
 
-/** Brings the device's own table in step with a migration that its notifier let pass as its own. */
-function* updateMirror(
+/** Brings a mirror in step with a migration that its notifier let pass as its own. The driver's lock is held. */
+function updateMirror(
   d: DummyDevice,
   a: number,
   m: MigrateVma,
-  mirror: DummyMirror | undefined,
+  mirror: DummyMirror,
   toDevice: boolean,
-): Proc {
-  const { k } = d, { sim } = k;
-  yield* k.locks.lock(a, d.lock);
-  for (const { table, mm } of mirror === undefined ? d.mirrors() : [mirror]) {
-    // The kernel's test driver knows of a page who put it there, and not in which address space it is touched.
-    if (mirror === undefined && mm !== m.mm && !d.spec.quirks) continue;
-    let changed = 0, removed = 0;
-    for (let i = 0; i < m.end - m.start; i++) {
-      if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
-      const vpn = m.start + i, to = migratePfnToPage(m.dst[i]);
-      if (!toDevice) removed += m.src[i] & MIGRATE_PFN_VALID ? table.zap(vpn, vpn + 1) : 0;
-      else if (table.set(vpn, to, (m.dst[i] & MIGRATE_PFN_WRITE) !== 0)) changed++;
+): void {
+  const { sim } = d.k, { table } = mirror, went = MIGRATE_PFN_MIGRATE | (toDevice ? 0 : MIGRATE_PFN_VALID);
+  let changed = 0, removed = 0;
+  for (let i = 0, n = m.end - m.start; i < n; i++) {
+    if ((m.src[i] & went) !== went) continue;
+    if (toDevice) {
+      if (table.set(m.start + i, migratePfnToPage(m.dst[i]), (m.dst[i] & MIGRATE_PFN_WRITE) !== 0)) changed++;
+      continue;
     }
-    sim.spend(a, d.phase.table, (changed + removed) * d.spec.cost.pteUpdateNs);
-    if (removed > 0) {
-      table.flush(m.start, m.end);
-      sim.spend(a, d.phase.flush, d.spec.cost.tlbInvalidateNs);
-    }
+    const first = i;
+    while (i + 1 < n && (m.src[i + 1] & went) === went) i++;
+    removed += table.zap(m.start + first, m.start + i + 1);
   }
-  k.locks.unlock(a, d.lock);
+  sim.spend(a, d.phase.table, (changed + removed) * d.spec.cost.pteUpdateNs);
+  if (removed === 0) return;
+  table.flush(m.start, m.end);
+  sim.spend(a, d.phase.flush, d.spec.cost.tlbInvalidateNs);
 }
 
 /**
