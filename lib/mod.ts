@@ -1,10 +1,26 @@
 /**
  * hmmlab: a lab bench for heterogeneous memory.
  *
- * Build a {@link machine}, map memory in a process, run workloads on its CPUs and devices in virtual time, look at what
- * happened. The floors below this file are documented in their own files; this one only re-exports.
+ * Build a {@linkcode machine}, map memory in a process, run workloads on its CPUs and devices in virtual time, look at
+ * what happened with {@linkcode show} and {@linkcode plot}. Declare a race as a {@linkcode litmus} test, {@linkcode explore}
+ * every interleaving of it, {@linkcode replay} the one that fails. The floors below this file are documented in their own
+ * files; this one only re-exports.
+ *
+ * @example
+ * ```ts
+ * import { machine, plot, show, stream, touch } from "hmmlab";
+ *
+ * const m = machine({ host: "epyc-7551p", devices: { gpu: "titan-v" }, seed: 1 });
+ * const heap = m.process().mmap("4 MiB");
+ * const run = await m.run({ cpu: touch(heap), gpu: stream(m.gpu, heap) });
+ * await show(run);
+ * await show(plot.latency(run.invalidations));
+ * ```
+ *
  * @module
  */
+
+// --- wrong use, units, recorded results --------------------------------------------------------------------------------
 export { UsageError } from "./errors.ts";
 export {
   bytes,
@@ -22,18 +38,46 @@ export { type ColumnData, type Columns, columnsOf } from "./record/columns.ts";
 export { DISPLAY, type Display, type Displayable, isDisplayable } from "./record/display.ts";
 export { LatencyHistogram } from "./record/histogram.ts";
 export { Timeline } from "./record/timeline.ts";
+
+// --- hardware profiles -------------------------------------------------------------------------------------------------
+export type { Parameter, ProfileData } from "./profiles/check.ts";
+export type { Overrides } from "./profiles/costs.ts";
+export type { Certainty, DeviceCosts, HostCosts, ProfileKind } from "./profiles/parameters.ts";
 export { checkProfile, type Profile, profile, profileNames, withParameters } from "./profiles/profile.ts";
-export { type ActorOutcome, Run, type RunEnd } from "./machine/run.ts";
-export { Machine, machine, type RunOptions } from "./machine/machine.ts";
-export type { MachineOptions, MachineSpec } from "./machine/spec.ts";
+
+// --- machines, processes, runs -----------------------------------------------------------------------------------------
 export type { DummyOptions, DummySpec } from "./devices/dummy/spec.ts";
+export { Machine, machine, type RunOptions } from "./machine/machine.ts";
 export { Process, type Protection, Region, type Word } from "./machine/process.ts";
+export { type ActorOutcome, Run, type RunEnd } from "./machine/run.ts";
+export type { MachineOptions, MachineSpec } from "./machine/spec.ts";
 export type { Progress, Started, Workload } from "./machine/workload.ts";
+export { InterruptedError } from "./sim/interrupt.ts";
+export { revertNames } from "./sim/revert.ts";
+export { DeadlockError, LivelockError } from "./sim/runners.ts";
+
+// --- workloads ---------------------------------------------------------------------------------------------------------
+export { replayTrace } from "./workloads/replay.ts";
+export { scatter } from "./workloads/scatter.ts";
 export { stream } from "./workloads/stream.ts";
 export { touch, type TouchOptions } from "./workloads/touch.ts";
+export {
+  builtinTrace,
+  type PageTrace,
+  readTraceFile,
+  traceNames,
+  type TraceRegion,
+} from "./workloads/trace_file.ts";
 export { inTurns, type Turn } from "./workloads/turns.ts";
-export { replayTrace } from "./workloads/replay.ts";
-export { builtinTrace, type PageTrace, readTraceFile, traceNames } from "./workloads/trace_file.ts";
+
+// --- drivers and actors of one's own, in the kernel's words --------------------------------------------------------------
+export {
+  HMM_PFN_ERROR,
+  HMM_PFN_REQ_FAULT,
+  HMM_PFN_REQ_WRITE,
+  HMM_PFN_VALID,
+  HMM_PFN_WRITE,
+} from "./hmm/range.ts";
 export {
   type Driver,
   driver,
@@ -53,6 +97,21 @@ export {
   type Subscription,
 } from "./machine/driver.ts";
 export { DeviceThread, Thread } from "./machine/thread.ts";
+export { AccessResult } from "./mm/access.ts";
+export { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, EPERM, errnoName } from "./mm/errno.ts";
+export {
+  MMU_NOTIFY_CLEAR,
+  MMU_NOTIFY_EXCLUSIVE,
+  MMU_NOTIFY_MIGRATE,
+  MMU_NOTIFY_PROTECTION_PAGE,
+  MMU_NOTIFY_PROTECTION_VMA,
+  MMU_NOTIFY_RELEASE,
+  MMU_NOTIFY_SOFT_DIRTY,
+  MMU_NOTIFY_UNMAP,
+} from "./mm/notifier.ts";
+export type { Proc, Wait } from "./sim/sim.ts";
+
+// --- races ---------------------------------------------------------------------------------------------------------------
 export {
   Exploration,
   explore,
@@ -67,27 +126,10 @@ export {
   Replay,
   replay,
 } from "./explore/litmus.ts";
+export type { Replayed } from "./explore/replay.ts";
 export type { SearchOptions, SearchResult, Violation } from "./explore/search.ts";
-export { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, EPERM, errnoName } from "./mm/errno.ts";
-export {
-  MMU_NOTIFY_CLEAR,
-  MMU_NOTIFY_EXCLUSIVE,
-  MMU_NOTIFY_MIGRATE,
-  MMU_NOTIFY_PROTECTION_PAGE,
-  MMU_NOTIFY_PROTECTION_VMA,
-  MMU_NOTIFY_RELEASE,
-  MMU_NOTIFY_SOFT_DIRTY,
-  MMU_NOTIFY_UNMAP,
-} from "./mm/notifier.ts";
-export {
-  HMM_PFN_ERROR,
-  HMM_PFN_REQ_FAULT,
-  HMM_PFN_REQ_WRITE,
-  HMM_PFN_VALID,
-  HMM_PFN_WRITE,
-} from "./hmm/range.ts";
-export type { Proc, Wait } from "./sim/sim.ts";
-export { InterruptedError } from "./sim/interrupt.ts";
+
+// --- notebooks, charts, tables -----------------------------------------------------------------------------------------
 export {
   type Advance,
   kernel,
@@ -98,7 +140,60 @@ export {
   show,
   type Widened,
 } from "./notebook/mod.ts";
-export { type Chart, type LatencySource, plot, renderPage } from "./plot/mod.ts";
-export { type DataTable, fromArquero, toArquero, toArrow, toCsv, toText } from "./tables/mod.ts";
+export {
+  type BarsOptions,
+  type Chart,
+  type LatencyOptions,
+  type LatencySource,
+  type LinesOptions,
+  type PageOptions,
+  type PhasesOptions,
+  type Plot,
+  plot,
+  type RateSource,
+  renderPage,
+  type ThroughputOptions,
+} from "./plot/mod.ts";
+export {
+  agg,
+  type Aggregate,
+  type Cell,
+  type DataTable,
+  desc,
+  type Descending,
+  fromArquero,
+  fromArrow,
+  type Row,
+  summarize,
+  type TextOptions,
+  toArquero,
+  toArrow,
+  toCsv,
+  toHtml,
+  toText,
+} from "./tables/mod.ts";
+
+// --- ready experiments -------------------------------------------------------------------------------------------------
 export { type FirstLight, firstLight, type FirstLightOptions } from "./experiments/first_light.ts";
-export { scatter } from "./workloads/scatter.ts";
+
+// --- below the public face -----------------------------------------------------------------------------------------------
+// What `Machine.kernel` and a device are made of: types only, for those who look inside a machine. Their files say what
+// they do; they may change with the model.
+export type { CopyEngine, Link } from "./bus/link.ts";
+export type { DevicePhases, DummyDevice } from "./devices/dummy/device.ts";
+export type { DummyMirror } from "./devices/dummy/mirror.ts";
+export type { DeviceTable } from "./devices/table.ts";
+export type { DeviceMemory } from "./hmm/devmem.ts";
+export type { Accesses } from "./mm/access.ts";
+export type { Kernel, KernelSpec, Phases } from "./mm/kernel.ts";
+export type { Invalidation, ListNotifierOps, NotifierOps, Notifiers } from "./mm/notifier.ts";
+export type { DeviceFaultBack, PagemapOps, Pages, Zone } from "./mm/pages.ts";
+export type { PageTables } from "./mm/pagetable.ts";
+export type { Tlbs } from "./mm/tlb.ts";
+export type { Vmas } from "./mm/vma.ts";
+export type { Counters } from "./record/counters.ts";
+export type { EventLog } from "./record/events.ts";
+export type { Spans } from "./record/spans.ts";
+export type { Arena, Extents, Snapshot } from "./sim/arena.ts";
+export type { Locks } from "./sim/locks.ts";
+export type { Chooser, Sim } from "./sim/sim.ts";

@@ -2,6 +2,7 @@
  * A machine: host, memory, devices and processes put together from a spec, and run.
  * @module
  */
+import { checkOptions, describe, wholeNumber } from "../arguments.ts";
 import { DummyDevice } from "../devices/dummy/device.ts";
 import type { DummyOptions } from "../devices/dummy/spec.ts";
 import { UsageError } from "../errors.ts";
@@ -19,28 +20,75 @@ import { type ActorOutcome, Run, type RunEnd } from "./run.ts";
 import { checkMachine, type MachineOptions, type MachineSpec } from "./spec.ts";
 import type { Progress, Started, Workload } from "./workload.ts";
 
-/** How a run is driven. */
+/** How a run is driven, and what it keeps. */
 export interface RunOptions {
-  /** "clock" (default): in virtual time, side by side; "complete": one after the other; "steps": a turn each at every stop. */
+  /**
+   * "clock" (default): in virtual time, side by side; "complete": one after the other; "steps": a turn each at every
+   * stop. Only the clock looks at progress, budget and signal.
+   */
   readonly runner?: "clock" | "complete" | "steps";
-  /** Called some ten times a second. */
+  /** Called some twenty times a second of wall time. */
   readonly progress?: (p: Progress) => void;
-  /** Ends the run after so many seconds of wall time, with what it has. */
+  /** Ends the run after so many seconds of wall time, with what it has; the machine cannot go on after that. */
   readonly budgetSeconds?: number;
-  /** Ends the run when aborted, with what it has. */
+  /** Ends the run when aborted, with what it has; the machine cannot go on after that. */
   readonly signal?: AbortSignal;
-  /** Keeps up to so many single spans as rows (`run.events`). */
+  /** Keeps up to so many single spans as rows of `run.events`, 35 bytes each (default 0, at most 100,000,000). */
   readonly events?: number;
+}
+
+const RUN_OPTIONS: Readonly<Record<keyof RunOptions, true>> = {
+  runner: true,
+  progress: true,
+  budgetSeconds: true,
+  signal: true,
+  events: true,
+};
+const RUNNERS = ["clock", "complete", "steps"];
+const MOST_EVENTS = 100_000_000;
+
+function checkRunOptions(o: RunOptions): void {
+  checkOptions("run", o, RUN_OPTIONS, "{ budgetSeconds: 10 }");
+  const { runner = "clock", progress, budgetSeconds = 1, signal, events = 0 } = o;
+  if (!RUNNERS.includes(runner)) {
+    throw new UsageError(
+      `Cannot run: got ${describe(runner)} for runner; "clock", "complete" and "steps" are allowed; ` +
+        "leave runner out for virtual time",
+    );
+  }
+  if (progress !== undefined && typeof progress !== "function") {
+    throw new UsageError(
+      `Cannot run: got ${describe(progress)} for progress; a function is allowed; ` +
+        "write for example progress: ({ done, total }) => console.log(done, total)",
+    );
+  }
+  if (typeof budgetSeconds !== "number" || !(budgetSeconds > 0)) {
+    throw new UsageError(
+      `Cannot run: got ${describe(budgetSeconds)} for budgetSeconds; a number above 0 is allowed; ` +
+        "write for example budgetSeconds: 10",
+    );
+  }
+  if (signal !== undefined && typeof signal?.aborted !== "boolean") {
+    throw new UsageError(
+      `Cannot run: got ${describe(signal)} for signal; an AbortSignal is allowed; write for example ` +
+        "signal: AbortSignal.timeout(1000)",
+    );
+  }
+  wholeNumber("run", "events", events, 0, MOST_EVENTS);
 }
 
 /** Wall time between two looks at progress, budget and signal. */
 const SLICE_MS = 50;
 
-/** A simulated machine. */
+/**
+ * A simulated machine: a host with memory and CPUs, devices, processes. {@linkcode machine} builds it.
+ *
+ * Each device is also a property of it, by its name: `m.gpu`.
+ */
 export class Machine implements Displayable {
   /** What it is made of. */
   readonly spec: MachineSpec;
-  /** Its memory management: columns, locks, notifiers. */
+  /** Its memory management, for those who go below the public face: columns, locks, notifiers. */
   readonly kernel: Kernel;
   /** Its devices by name. */
   readonly devices: Readonly<Record<string, DummyDevice>>;
@@ -48,7 +96,13 @@ export class Machine implements Displayable {
   readonly deviceList: readonly DummyDevice[];
   private broken: string | undefined;
 
-  /** Use {@link machine}. */
+  private running = false;
+
+  /**
+   * Use {@linkcode machine}.
+   *
+   * @param spec a checked description
+   */
   constructor(spec: MachineSpec) {
     this.spec = spec;
     const k = this.kernel = new Kernel(spec.kernel, spec.cost, reverts(spec.revert));
@@ -61,12 +115,23 @@ export class Machine implements Displayable {
     k.sim.actorNames[0] = "main";
   }
 
-  /** Makes a process with an empty address space. */
+  /**
+   * Makes a process with an empty address space.
+   *
+   * @returns the process
+   * @throws {UsageError} when there are as many as the machine was built for: `machine({ processes })`
+   */
   process(): Process {
     return new Process(this);
   }
 
-  /** Runs a generator of the lower floors to completion on actor 0. */
+  /**
+   * Runs a generator of the lower floors to completion on actor 0.
+   *
+   * @param proc what to run
+   * @returns what it returns
+   * @throws {UsageError} during a run, and on a machine whose last run did not end well
+   */
   complete<R>(proc: Proc<R>): R {
     this.usable();
     let result: R | undefined;
@@ -78,41 +143,67 @@ export class Machine implements Displayable {
   }
 
   private usable(): void {
+    if (this.running) {
+      throw new UsageError(
+        "Cannot use this machine now: it is in a run; one thing at a time is allowed; write await m.run(…) before this",
+      );
+    }
     if (this.broken !== undefined) {
-      throw new UsageError(`Cannot go on with this machine: ${this.broken}. Build another with machine(…).`);
+      throw new UsageError(
+        `Cannot go on with this machine: ${this.broken}; build another with machine(…) and run again`,
+      );
+    }
+  }
+
+  /** Refuses what is not one workload or more of this machine, by name. */
+  private checkWorkloads(given: unknown): asserts given is Readonly<Record<string, Workload>> {
+    const example = "write for example m.run({ cpu: touch(heap) })";
+    if (typeof given !== "object" || given === null || Array.isArray(given) || "start" in given) {
+      const what = typeof given === "object" && given !== null && "start" in given
+        ? "a workload"
+        : describe(given);
+      throw new UsageError(`Cannot run: got ${what}; workloads by name are allowed; ${example}`);
+    }
+    const workloads = Object.values(given), most = this.kernel.sim.maxActors - 1;
+    if (workloads.length === 0) {
+      throw new UsageError(`Cannot run: got no workloads; one or more by name are allowed; ${example}`);
+    }
+    if (workloads.length > most) {
+      throw new UsageError(
+        `Cannot run: got ${workloads.length} workloads; this machine was built for ${most}; ` +
+          `write machine({ actors: ${workloads.length + 1} })`,
+      );
+    }
+    for (const [name, w] of Object.entries(given) as [string, Workload | undefined][]) {
+      if (typeof w?.start !== "function") {
+        throw new UsageError(
+          `Cannot run "${name}": got ${describe(w)}; a workload is allowed; ` +
+            `write for example ${name}: touch(heap) or ${name}: stream(m.gpu, heap)`,
+        );
+      }
+      if (w.process !== undefined && w.process.machine !== this) {
+        throw new UsageError(
+          `Cannot run "${name}": its process belongs to another machine; processes of this one are allowed; ` +
+            "map its memory with this machine's process()",
+        );
+      }
+      if (w.together?.some((other) => workloads.filter((x) => x === other).length !== 1)) {
+        throw new UsageError(
+          `Cannot run "${name}": it takes turns with others; all workloads that inTurns returned are needed, each once; ` +
+            "write for example m.run({ ...parties })",
+        );
+      }
     }
   }
 
   /** Starts workloads as actors 1, 2, … in the order given. */
   private start(workloads: Readonly<Record<string, Workload>>): { actors: Actor[]; started: Started[] } {
     this.usable();
+    this.checkWorkloads(workloads);
     const { sim, cpus } = this.kernel, entries = Object.entries(workloads);
-    if (entries.length === 0) {
-      throw new UsageError("Cannot run nothing: give workloads by name, as in m.run({ cpu: touch(heap) }).");
-    }
-    if (entries.length >= sim.maxActors) {
-      throw new UsageError(
-        `Cannot run ${entries.length} workloads: the machine was built for ${
-          sim.maxActors - 1
-        }; give machine({ actors }).`,
-      );
-    }
-    sim.resetAccounts();
-    for (const d of this.deviceList) d.link.reset();
+    this.resetAccounts();
     cpus.fill(0);
-    for (const [name, w] of entries) {
-      if (typeof w?.start !== "function") {
-        throw new UsageError(
-          `Cannot run "${name}": it is no workload; write touch(…), stream(…), replay(…).`,
-        );
-      }
-      if (w.process !== undefined && w.process.machine !== this) {
-        throw new UsageError(
-          `Cannot run "${name}": its process belongs to another machine; use this one's process().`,
-        );
-      }
-      if (w.process !== undefined) cpus[w.process.mm]++;
-    }
+    for (const [, w] of entries) if (w.process !== undefined) cpus[w.process.mm]++;
     const started = entries.map(([name, w], i) => {
       sim.actorNames[i + 1] = name;
       return w.start(this, i + 1);
@@ -120,19 +211,37 @@ export class Machine implements Displayable {
     return { started, actors: started.map((s, i) => ({ a: i + 1, proc: s.proc })) };
   }
 
+  private resetAccounts(): void {
+    this.kernel.sim.resetAccounts();
+    for (const d of this.deviceList) d.link.reset();
+  }
+
   /**
    * Runs workloads side by side in virtual time.
    *
-   * @param workloads what each actor does, by name
+   * @param workloads what each actor does, by name; each that has a process runs on a CPU of its own
    * @param options runner, progress, budget
    * @returns what happened; a run that was cut short says so in `end`
-   * @throws UsageError for what is no workload; DeadlockError, LivelockError if the model hangs; InterruptedError when
-   * a notebook's user stops the cell
+   * @throws {UsageError} for what is no workload of this machine; {@linkcode DeadlockError} and {@linkcode LivelockError}
+   * if the model hangs; {@linkcode InterruptedError} when a notebook's user stops the cell
+   *
+   * @example
+   * ```ts
+   * import { machine, stream, touch } from "hmmlab";
+   *
+   * const m = machine({ devices: { gpu: "titan-v" } });
+   * const heap = m.process().mmap("4 MiB");
+   * await m.run({ cpu: touch(heap) });
+   * const run = await m.run({ gpu: stream(m.gpu, heap) }, { events: 1000 });
+   * console.log(run.pagesToDevice, run.events.numRows > 0); // 1024 true
+   * ```
    */
   async run(workloads: Readonly<Record<string, Workload>>, options: RunOptions = {}): Promise<Run> {
-    const { actors, started } = this.start(workloads), { sim } = this.kernel;
-    if (options.events !== undefined) sim.spans.events.start(options.events);
-    else sim.spans.events.on = false;
+    checkRunOptions(options);
+    const { actors, started } = this.start(workloads), { sim } = this.kernel, { events = 0 } = options;
+    sim.spans.events.start(events);
+    sim.spans.events.on = events > 0;
+    this.running = true;
     const t0 = performance.now(), total = started.reduce((n, s) => n + s.total, 0);
     let end: RunEnd = "done", resumes = 0, told = false;
     const tell = (wallSeconds: number) =>
@@ -182,6 +291,7 @@ export class Machine implements Displayable {
       throw e;
     } finally {
       interrupts.release();
+      this.running = false;
       if (end !== "done") this.broken = "its last run was cut short in the middle of operations";
       actors.forEach(({ a }) => sim.spans.abandon(a));
     }
@@ -197,15 +307,22 @@ export class Machine implements Displayable {
       };
     });
     const virtualNs = outcomes.reduce((t, o) => Math.max(t, o.endNs), 0);
-    return new Run(this, outcomes, virtualNs, (performance.now() - t0) / 1000, resumes, end);
+    const run = new Run(this, outcomes, virtualNs, (performance.now() - t0) / 1000, resumes, end);
+    // What a process does from here on by itself is not this run's.
+    this.resetAccounts();
+    return run;
   }
 
-  /** SHA-256 of everything that decides behaviour. */
+  /** SHA-256 of everything that decides behaviour, as 64 hexadecimal digits. */
   stateDigest(): string {
     return this.kernel.sim.state.digest();
   }
 
-  /** Its parts, one a row. */
+  /**
+   * Its memories, one a row.
+   *
+   * @returns columns part, kind, memory, usedPages
+   */
   parts(): Columns {
     const { kernel, spec } = this, { pages } = kernel;
     const rows = pages.zones.map((z) => ({
@@ -217,7 +334,7 @@ export class Machine implements Displayable {
     return columnsOf("Machine", rows, { usedPages: "pages" });
   }
 
-  /** @inheritdoc */
+  /** What `show` says of it: its sizes, its memories and how much of them is in use. */
   [DISPLAY](): Display {
     const { sim, tables, deviceTables, vmas } = this.kernel;
     return {
@@ -234,9 +351,13 @@ export class Machine implements Displayable {
 /**
  * Builds a machine.
  *
- * @param options host, devices, seed, sizes; see {@link MachineOptions}
+ * Memory costs nothing until it is touched. What the machine can take of this computer's memory is computed before it
+ * is built, and refused if that is too much.
+ *
+ * @param options host, devices, seed, sizes; see {@linkcode MachineOptions}
  * @returns the machine; each device is also a property of it, by its name
- * @throws UsageError for an unknown profile or option, or sizes that cannot be
+ * @throws {UsageError} for an unknown profile or option, sizes that cannot be or that cannot fit, or a device named as
+ * one of the machine's own members
  *
  * @example
  * ```ts
@@ -254,7 +375,10 @@ export function machine<D extends string = never>(
   const built = new Machine(checkMachine(options as MachineOptions));
   for (const [name, device] of Object.entries(built.devices)) {
     if (name in built) {
-      throw new UsageError(`Cannot name a device "${name}": a machine has a member of that name.`);
+      throw new UsageError(
+        `Cannot build the machine: got "${name}" as a device's name; a machine has a member of that name; ` +
+          "write for example gpu",
+      );
     }
     Object.defineProperty(built, name, { value: device, enumerable: true });
   }

@@ -1,8 +1,11 @@
 /** Charts of recorded columns: Vega-Lite specs that every front end renders, and SVG, PNG, HTML where none does. */
-import { latency } from "./latency.ts";
-import { phases } from "./phases.ts";
-import { bars, lines } from "./simple.ts";
-import { throughput } from "./throughput.ts";
+import type { Columns } from "../record/columns.ts";
+import type { Chart } from "./chart.ts";
+import type { LatencySource } from "./distribution.ts";
+import { latency, type LatencyOptions } from "./latency.ts";
+import { phases, type PhasesOptions } from "./phases.ts";
+import { bars, type BarsOptions, lines, type LinesOptions } from "./simple.ts";
+import { type RateSource, throughput, type ThroughputOptions } from "./throughput.ts";
 
 export { type Chart, isChart, MAX_SPEC_BYTES } from "./chart.ts";
 export type { LatencySource } from "./distribution.ts";
@@ -12,16 +15,65 @@ export { phases, type PhasesOptions } from "./phases.ts";
 export { bars, type BarsOptions, lines, type LinesOptions } from "./simple.ts";
 export { type RateSource, throughput, type ThroughputOptions } from "./throughput.ts";
 
-/** The constructors of charts, as notebooks call them. */
-export const plot: {
-  /** How long events took; see {@linkcode latency}. */
-  readonly latency: typeof latency;
-  /** A rate over virtual time; see {@linkcode throughput}. */
-  readonly throughput: typeof throughput;
-  /** What time went into; see {@linkcode phases}. */
-  readonly phases: typeof phases;
-  /** A bar for each row; see {@linkcode bars}. */
-  readonly bars: typeof bars;
-  /** A line through rows; see {@linkcode lines}. */
-  readonly lines: typeof lines;
-} = { latency, throughput, phases, bars, lines };
+/** The constructors of charts, as notebooks call them: `plot.latency(run.invalidations)`. */
+export interface Plot {
+  /**
+   * How long events took: the share of events by latency, and under it the share that took no longer.
+   *
+   * @param source a histogram (`run.invalidations`), its buckets, a table with one latency a row, or up to seven of these
+   * @param options a title of one's own
+   * @returns the chart; its table holds share by bin, its summary the percentiles
+   * @throws {UsageError} if the source is none of these
+   */
+  latency(source: LatencySource | readonly LatencySource[], options?: LatencyOptions): Chart;
+  /**
+   * A rate over virtual time, with its mean.
+   *
+   * @param source a timeline (of `run.links`), a table with columns startNs and amount, or up to seven of these in one unit
+   * @param options a title of one's own, the end of the run
+   * @returns the chart; its table holds the rate by bin, its summary mean, peak and total
+   * @throws {UsageError} if the source is none of these, or units differ
+   */
+  throughput(source: RateSource | readonly RateSource[], options?: ThroughputOptions): Chart;
+  /**
+   * What the time of each kind of event went into, as phases that add up to the whole.
+   *
+   * @param source a table with columns kind, phase and ns: `run.phases`
+   * @param options a title of one's own, counts by kind, shares or times
+   * @returns the chart; small phases are joined to "other" when there are more than seven
+   * @throws {UsageError} if a column is missing or a time is negative
+   */
+  phases(source: Columns, options?: PhasesOptions): Chart;
+  /**
+   * A horizontal bar for each row, in the table's order.
+   *
+   * @param table up to 60 rows
+   * @param options which columns, by name
+   * @returns the chart
+   * @throws {UsageError} if a column is missing or of the wrong type
+   */
+  bars(table: Columns, options: BarsOptions): Chart;
+  /**
+   * A line through the rows of each series, from small x to large.
+   *
+   * @param table any number of rows; more than 400 of a series are averaged in bins
+   * @param options which columns, by name; logarithmic axes
+   * @returns the chart
+   * @throws {UsageError} if a column is missing or holds strings
+   */
+  lines(table: Columns, options: LinesOptions): Chart;
+}
+
+/**
+ * The constructors of charts, as notebooks call them.
+ *
+ * @example
+ * ```ts
+ * import { machine, plot, touch } from "hmmlab";
+ *
+ * const m = machine({ memory: "64 MiB" });
+ * const run = await m.run({ cpu: touch(m.process().mmap("1 MiB")) });
+ * console.log(plot.latency(run.cpuFaults).title);
+ * ```
+ */
+export const plot: Plot = { latency, throughput, phases, bars, lines };

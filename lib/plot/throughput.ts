@@ -128,7 +128,7 @@ function ratesOf(source: RateSource, endNs: number | undefined): Rates {
       `Cannot draw rates: got ${
         describe(source)
       }; a Timeline, a table with startNs and amount, or an array of these is ` +
-        "allowed; write for example plot.throughput(run.moved)",
+        "allowed; write for example plot.throughput(run.links)",
     );
   }
   const c = source instanceof Timeline ? source.columns() : source;

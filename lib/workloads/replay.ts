@@ -2,9 +2,11 @@
  * A real program's page trace, replayed on a CPU.
  * @module
  */
+import { describe } from "../arguments.ts";
+import { UsageError } from "../errors.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../mm/access.ts";
 import type { Kernel } from "../mm/kernel.ts";
-import type { Process, Region } from "../machine/process.ts";
+import { Process, type Region } from "../machine/process.ts";
 import type { Workload } from "../machine/workload.ts";
 import { type Proc, site } from "../sim/sim.ts";
 import { PAGE_SIZE } from "../units.ts";
@@ -64,12 +66,46 @@ function* rows(
  *
  * @param process the process to run in; the trace's regions are mapped in it
  * @param trace from `readTraceFile` or `builtinTrace`
- * @returns the workload; a second run of it needs a fresh process, since memory then is not zero any more
+ * @returns the workload, with the regions that it mapped; a second run of it needs a fresh process, since memory then
+ * is not zero any more
+ * @throws {UsageError} for what is no process or no trace, or a trace whose regions cannot be mapped
+ *
+ * @example
+ * ```ts
+ * import { machine, type PageTrace, replayTrace } from "hmmlab";
+ *
+ * // A program of one page, written ten times and then read; `await builtinTrace("gzip-licenses")` is a real one.
+ * const trace: PageTrace = {
+ *   name: "ten writes, a read",
+ *   rows: 2,
+ *   page: Uint32Array.of(0, 0),
+ *   write: Uint8Array.of(1, 0),
+ *   count: Uint32Array.of(10, 1),
+ *   pages: 1,
+ *   regions: [{ startVpn: 256, pages: 1, firstPage: 0 }],
+ *   source: {},
+ * };
+ * const m = machine({ memory: "64 MiB" });
+ * const run = await m.run({ program: replayTrace(m.process(), trace) });
+ * console.log(run.cpuFaults.count, run.mismatches); // 1 0
+ * ```
  */
 export function replayTrace(
   process: Process,
   trace: PageTrace,
 ): Workload & { readonly regions: readonly Region[] } {
+  if (!(process instanceof Process)) {
+    throw new UsageError(
+      `Cannot replay a trace: got ${describe(process)} for the process; a process of a machine is allowed; ` +
+        "write for example replayTrace(m.process(), trace)",
+    );
+  }
+  if (!Array.isArray(trace?.regions) || !ArrayBuffer.isView(trace.page)) {
+    throw new UsageError(
+      `Cannot replay a trace: got ${describe(trace)} for the trace; one that was read is allowed; ` +
+        `write for example replayTrace(m.process(), await builtinTrace("gzip-licenses"))`,
+    );
+  }
   const regions = trace.regions.map((r) => process.mmap(r.pages * PAGE_SIZE));
   const vpn = layout(trace, regions);
   return {

@@ -2,13 +2,13 @@
  * Programs on a CPU: accesses to random pages of a region.
  * @module
  */
+import { wholeNumber } from "../arguments.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../mm/access.ts";
 import type { Kernel } from "../mm/kernel.ts";
-import type { Region } from "../machine/process.ts";
+import { checkRegion, type Region } from "../machine/process.ts";
 import type { Workload } from "../machine/workload.ts";
-import { UsageError } from "../errors.ts";
 import { type Proc, site } from "../sim/sim.ts";
-import type { TouchOptions } from "./touch.ts";
+import { checkTouch, type TouchOptions } from "./touch.ts";
 
 const BATCH = 1024;
 const AT_BATCH = site("scatter: in a batch");
@@ -47,20 +47,31 @@ function* batches(
  * A program that accesses pages of a region drawn at random from the machine's seed, one after the other.
  *
  * @param region where it accesses
- * @param accesses how many
+ * @param accesses how many, 1 or more
  * @param options write or read (default: read), and the words: page `i` of the region holds `value` + i
+ * @returns the workload
+ * @throws {UsageError} for what is no region, no number of accesses, or an option that is none
+ *
+ * @example
+ * ```ts
+ * import { machine, scatter } from "hmmlab";
+ *
+ * const m = machine({ memory: "64 MiB", seed: 2 });
+ * const heap = m.process().mmap("1 MiB");
+ * const run = await m.run({ cpu: scatter(heap, 1000, { write: true }) });
+ * console.log(run.actors[0].pages, run.cpuFaults.count < 256); // 1000 true
+ * ```
  */
 export function scatter(region: Region, accesses: number, options: TouchOptions = {}): Workload {
-  if (!Number.isInteger(accesses) || accesses < 1) {
-    throw new UsageError(`Cannot scatter ${accesses} accesses: give a whole number, 1 or more.`);
-  }
-  const write = options.write ?? false, { process } = region;
+  const { process } = checkRegion("scatter accesses", region);
+  wholeNumber("scatter accesses", "accesses", accesses, 1, Number.MAX_SAFE_INTEGER);
+  const { write, value, check } = checkTouch("scatter accesses", options, false);
   return {
     name: `${write ? "write" : "read"} ${accesses} random pages`,
     process,
     start(m, a) {
-      const out = new AccessResult(false, options.check ?? false);
-      const proc = batches(m.kernel, a, region, accesses, write, options.value ?? 1, out);
+      const out = new AccessResult(false, check);
+      const proc = batches(m.kernel, a, region, accesses, write, value, out);
       return { proc, out, total: accesses, done: () => out.pages };
     },
   };

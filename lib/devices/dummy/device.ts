@@ -40,7 +40,7 @@ function firstReadOnly(pfns: Uint32Array, n: number): number {
 }
 
 /** Phases into which a dummy device's time goes. */
-interface DevicePhases {
+export interface DevicePhases {
   readonly fault: number;
   readonly access: number;
   readonly table: number;
