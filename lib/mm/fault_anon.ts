@@ -89,7 +89,8 @@ export function* doAnonymousPages(
     }
     if (write && vmas.anonVma[vma] === 0) {
       if (!prepareAnon(k, a, vma, flags)) return v > vpn ? v - vpn : -VM_FAULT_RETRY;
-      return v > vpn ? v - vpn : 0; // the vma changed: start over with it
+      // The vma changed: without its lock, start over with it.
+      if (user) return v - vpn;
     }
     if (leaf < 0 && (leaf = tables.leafAlloc(k.root[mm], v)) < 0) return v > vpn ? v - vpn : -VM_FAULT_OOM;
     const e = leaf + (v & 511);
