@@ -263,7 +263,7 @@ function* putBack(k: Kernel, a: number, m: MigrateVma): Proc {
 function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
   const { pages } = k;
   return (pfn === m.faultPage ? 1 : 0) + (pages.isZoneDevice(pfn) ? 1 : 0) +
-    (pages.inode[pfn] !== 0 ? 1 : 0);
+    (pages.inode[pfn] !== 0 || pages.swap[pfn] !== 0 ? 1 : 0);
 }
 
 /**

@@ -39,6 +39,8 @@ export interface MachineOptions<D extends string = string> {
   readonly actors?: number;
   /** Most memory areas of all processes (default 4096). */
   readonly vmas?: number;
+  /** Pages of swap (default 1024; 0 for none). */
+  readonly swapPages?: number;
   /** Most page-table pages (default: enough to map all memory twice). */
   readonly pageTables?: number;
   /** Pages that one migration handles at a time (default 512). */
@@ -74,6 +76,7 @@ const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
   processes: true,
   actors: true,
   vmas: true,
+  swapPages: true,
   pageTables: true,
   batchPages: true,
   wordsPerPage: true,
@@ -84,7 +87,7 @@ const BUILD = "build the machine";
 const MOST_DEVICES = 15;
 
 /** Columns that one frame of memory takes beside its words: flags, counts, mapping, index. */
-const FRAME_BYTES = 24;
+const FRAME_BYTES = 28;
 /** A page-table entry's kind and frame. */
 const ENTRY_BYTES = 5;
 /** Share of this computer's memory that a machine may take. */
@@ -237,6 +240,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
       processes: size("processes", 16, 1, 1000),
       vmas: size("vmas", 4096, 4, 1_000_000),
       inodes: 64,
+      swapPages: size("swapPages", 1024, 0, 1 << 22),
       tlbEntries: size("tlbEntries", 0, 0, 4096),
       wordsPerPage,
     },

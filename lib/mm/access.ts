@@ -47,6 +47,8 @@ export class AccessResult {
   firstMismatch: { readonly vpn: number; readonly expected: number; readonly found: number } | undefined;
 
   /**
+   * Makes an empty result for a batch, or for all batches of a program.
+   *
    * @param keepWords whether to keep every word read
    * @param check whether reads compare with the batch's values
    */

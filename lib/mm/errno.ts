@@ -5,6 +5,7 @@
 
 export const EPERM = 1;
 export const ENOENT = 2;
+export const EBADF = 9;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EFAULT = 14;
@@ -17,6 +18,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [EPERM]: "EPERM",
   [ENOENT]: "ENOENT",
   [EIO]: "EIO",
+  [EBADF]: "EBADF",
   [EAGAIN]: "EAGAIN",
   [ENOMEM]: "ENOMEM",
   [EFAULT]: "EFAULT",

@@ -37,9 +37,11 @@ import {
   PTE_MIGRATION,
   PTE_NONE,
   PTE_PRESENT,
+  PTE_SWAP,
   PTE_WRITE,
   PTE_YOUNG,
 } from "./pagetable.ts";
+import { swapIn } from "./swap.ts";
 import { VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_ENTRY = site("cpu fault: before it takes a lock");
@@ -57,9 +59,12 @@ export function cpuMayAccess(vmFlags: number, write: boolean): boolean {
 }
 
 /** Whether nobody else has the page any more, which then is this vma's alone: wp_can_reuse_anon_folio(). */
-function reuseAnon(k: Kernel, vma: number, pfn: number): boolean {
+function reuseAnon(k: Kernel, a: number, vma: number, pfn: number): boolean {
   const { pages, vmas } = k;
-  if (pages.inode[pfn] !== 0 || pages.refcount[pfn] !== 1 || pages.flags[pfn] & PG_LOCKED) return false;
+  if (pages.inode[pfn] !== 0 || pages.flags[pfn] & PG_LOCKED) return false;
+  if (pages.refcount[pfn] > 1 + (pages.swap[pfn] !== 0 ? 1 : 0)) return false;
+  k.swap.tryRemove(k, a, pfn);
+  if (pages.refcount[pfn] !== 1) return false;
   pages.mapping[pfn] = vmas.anonVma[vma];
   pages.flags[pfn] |= PG_ANON_EXCLUSIVE;
   return true;
@@ -70,7 +75,7 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
   const { sim, pages, tables, cost, phase } = k;
   const leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511), old = tables.pfn[e];
   const shared = (k.vmas.flags[vma] & VM_SHARED) !== 0, unshare = (flags & FAULT_FLAG_UNSHARE) !== 0;
-  if (shared || old !== ZERO_PFN && (pages.flags[old] & PG_ANON_EXCLUSIVE || reuseAnon(k, vma, old))) {
+  if (shared || old !== ZERO_PFN && (pages.flags[old] & PG_ANON_EXCLUSIVE || reuseAnon(k, a, vma, old))) {
     if (unshare) return VM_FAULT_DONE;
     // The page's only user: no copy, and nobody is told (wp_page_reuse).
     k.ptlSpend(a, leaf, phase.pte, cost.pteInstallNs);
@@ -124,6 +129,7 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
       if (pages.inode[old] === 0) k.rssAnon[mm]--;
       else k.rssFile[mm]--;
       pages.mapcount[old]--;
+      if (pages.mapcount[old] === 0) k.swap.tryRemove(k, a, old);
       pages.put(a, old);
     }
   }
@@ -190,6 +196,8 @@ export function* handleMmFault(
       // migrate_to_ram() works on the address space: the vma's lock alone is not enough.
       if (flags & FAULT_FLAG_VMA_LOCK) return VM_FAULT_RETRY;
       return yield* devicePrivateFault(k, a, mm, vma, vpn, flags);
+    case PTE_SWAP:
+      return yield* swapIn(k, a, mm, vma, vpn, flags);
     case PTE_EXCLUSIVE:
       return yield* removeExclusiveEntry(k, a, mm, vma, vpn);
     case PTE_MIGRATION:

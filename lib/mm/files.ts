@@ -14,7 +14,16 @@ import { FAULT_FLAG_WRITE, mapAnon, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_DIRTY, PG_LRU } from "./pages.ts";
-import { PageTables, PTE_DIRTY, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG, VPN_END } from "./pagetable.ts";
+import {
+  PageTables,
+  PTE_DIRTY,
+  PTE_NONE,
+  PTE_PRESENT,
+  PTE_SWAP,
+  PTE_WRITE,
+  PTE_YOUNG,
+  VPN_END,
+} from "./pagetable.ts";
 import { VM_SHARED, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
@@ -71,7 +80,27 @@ export class Inodes {
   /** The frame that the cache has for a page of the file, or -1. */
   lookup(inode: number, index: number): number {
     const e = this.cache.entry(this.root[inode], index);
-    return e < 0 || this.cache.kind[e] === PTE_NONE ? -1 : this.cache.pfn[e];
+    return e < 0 || this.cache.kind[e] !== PTE_PRESENT ? -1 : this.cache.pfn[e];
+  }
+
+  /** Whether a page of the file is in swap. */
+  isSwapped(inode: number, index: number): boolean {
+    const e = this.cache.entry(this.root[inode], index);
+    return e >= 0 && this.cache.kind[e] === PTE_SWAP;
+  }
+
+  /** Writes a locked, unmapped page of a file to swap and takes it out of the cache: shmem_writepage(). */
+  swapOut(k: Kernel, a: number, pfn: number): boolean {
+    const { pages, swap } = k, e = this.cache.entry(this.root[pages.inode[pfn]], pages.index[pfn]);
+    const slot = swap.add(k, pfn);
+    if (slot < 0) return false;
+    swap.users[slot]++;
+    swap.writeBack(k, pfn);
+    swap.remove(k, a, pfn);
+    this.cache.set(e, PTE_SWAP, slot);
+    pages.inode[pfn] = 0;
+    pages.put(a, pfn);
+    return true;
   }
 
   /** The frame of a page of the file, made of zeros if there is none: shmem_get_folio(). -1 when no page is free. */
@@ -83,11 +112,15 @@ export class Inodes {
     if (pfn < 0) return -1;
     sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
     sim.spend(a, k.phase.clear, k.cost.pageClearNs);
-    pages.clear(pfn);
+    const e = leaf + (index & 511);
+    if (this.cache.kind[e] === PTE_SWAP) {
+      k.swap.read(k, this.cache.pfn[e], pfn, false);
+      k.swap.put(k, a, this.cache.pfn[e]);
+    } else pages.clear(pfn);
     pages.inode[pfn] = inode;
     pages.index[pfn] = index;
     pages.flags[pfn] |= PG_LRU | PG_DIRTY;
-    this.cache.set(leaf + (index & 511), PTE_PRESENT, pfn);
+    this.cache.set(e, PTE_PRESENT, pfn);
     return pfn;
   }
 
@@ -97,8 +130,12 @@ export class Inodes {
     for (let i = cache.nextLive(root, start, end); i < end; i = cache.nextLive(root, i + 1, end)) {
       const e = cache.entry(root, i);
       if (cache.kind[e] === PTE_NONE) continue;
-      const pfn = cache.pfn[e];
+      const pfn = cache.pfn[e], swapped = cache.kind[e] === PTE_SWAP;
       cache.clear(e);
+      if (swapped) {
+        k.swap.put(k, a, pfn);
+        continue;
+      }
       k.pages.inode[pfn] = 0;
       k.pages.put(a, pfn);
     }
@@ -229,9 +266,11 @@ export function fileWrite(k: Kernel, a: number, inode: number, index: number, va
 }
 
 /** Reads the first word of a page of a file by its descriptor: pread(). -1 beyond its end, 0 in a hole. */
-export function fileRead(k: Kernel, inode: number, index: number): number {
+export function fileRead(k: Kernel, a: number, inode: number, index: number): number {
   const { inodes, pages } = k;
   if (index >= inodes.pages[inode]) return -1;
-  const pfn = inodes.lookup(inode, index);
+  const pfn = inodes.isSwapped(inode, index)
+    ? inodes.getPage(k, a, inode, index)
+    : inodes.lookup(inode, index);
   return pfn < 0 ? 0 : pages.word[pfn * pages.wordsPerPage];
 }

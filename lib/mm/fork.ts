@@ -19,6 +19,7 @@ import {
   PTE_MIGRATION,
   PTE_NONE,
   PTE_PRESENT,
+  PTE_SWAP,
   PTE_WRITE,
   PTE_YOUNG,
 } from "./pagetable.ts";
@@ -205,6 +206,12 @@ function copyEntry(
       tables.kind[e] = kind & ~PTE_WRITE;
       tables.set(to, tables.kind[e], pfn);
       break;
+    case PTE_SWAP:
+      tables.kind[e] = kind & ~PTE_ANON_EXCLUSIVE;
+      tables.set(to, tables.kind[e], pfn);
+      k.swap.users[pfn]++;
+      k.rssSwap[child]++;
+      return 0;
     case PTE_MIGRATION:
       // The migration holds the only reference; its end finds this entry by the reverse map.
       if (cow) tables.kind[e] = kind & ~(PTE_WRITE | PTE_ANON_EXCLUSIVE);

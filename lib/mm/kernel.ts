@@ -11,6 +11,7 @@ import { Inodes } from "./files.ts";
 import { Notifiers } from "./notifier.ts";
 import { Pages, type Zone } from "./pages.ts";
 import { PageTables, VPN_END } from "./pagetable.ts";
+import { SwapSlots } from "./swap.ts";
 import { Tlbs } from "./tlb.ts";
 import { Vmas } from "./vma.ts";
 
@@ -32,6 +33,8 @@ export interface KernelSpec {
   readonly processes: number;
   /** Most vmas of all address spaces. */
   readonly vmas: number;
+  /** Pages of swap. */
+  readonly swapPages: number;
   /** Most files and shared mappings. */
   readonly inodes: number;
   /** Translation cache entries of each CPU; 0 for none. */
@@ -50,20 +53,33 @@ const AT_PTL = site("waiting for a page-table lock");
 const AT_VMA = site("waiting for faults that hold a vma");
 const QUEUES = 16;
 
-/** Phases into which the time of the memory management goes, by number. */
+/** Numbers of the phases into which the time of the memory management goes. */
 export interface Phases {
+  /** Exception entry and exit of a fault. */
   readonly entry: number;
+  /** Entry and exit of a system call. */
   readonly syscall: number;
+  /** Taking page frames. */
   readonly alloc: number;
+  /** Zeroing page frames. */
   readonly clear: number;
+  /** Setting page-table entries. */
   readonly pte: number;
+  /** The program's own loads and stores. */
   readonly access: number;
+  /** Copying page frames with the CPU. */
   readonly copy: number;
+  /** Clearing page-table entries. */
   readonly zap: number;
+  /** Changing the permission of page-table entries. */
   readonly protect: number;
+  /** Interrupting other CPUs to flush their TLBs. */
   readonly tlb: number;
+  /** migrate_vma_setup(): locking pages, setting migration entries. */
   readonly collect: number;
+  /** migrate_vma_setup(): isolating and unmapping pages. */
   readonly unmap: number;
+  /** migrate_vma_finalize(): replacing migration entries. */
   readonly finalize: number;
 }
 
@@ -83,6 +99,8 @@ export class Kernel {
   readonly vmas: Vmas;
   /** Files and shared memory. */
   readonly inodes: Inodes;
+  /** Swap. */
+  readonly swap: SwapSlots;
   /** Who is told of changes. */
   readonly notifiers: Notifiers;
   /** Translation caches of the CPUs. */
@@ -108,6 +126,8 @@ export class Kernel {
   readonly rssAnon: Int32Array;
   /** Pages of files and shared memory by address space: MM_SHMEMPAGES. */
   readonly rssFile: Int32Array;
+  /** Swap entries by address space: MM_SWAPENTS. */
+  readonly rssSwap: Int32Array;
   /** CPUs that run the address space; a flush interrupts the others. */
   readonly cpus: Uint16Array;
   /** Counts write-unlocks of the mmap lock; a vma with this number is write-locked. */
@@ -123,6 +143,8 @@ export class Kernel {
   private readonly mmInUse: Uint8Array;
 
   /**
+   * Lays out the columns; nothing of them is in host memory yet.
+   *
    * @param spec sizes
    * @param cost compiled host profile
    * @param revert switches, checked by `reverts`
@@ -138,6 +160,7 @@ export class Kernel {
     this.deviceTables = new PageTables(state, "devicePte", spec.pageTables);
     this.vmas = new Vmas(sim, spec.vmas);
     this.inodes = new Inodes(sim, spec.inodes, spec.pageTables);
+    this.swap = new SwapSlots(sim, spec.swapPages, spec.wordsPerPage);
     this.vmas.onMap = (inode) => this.inodes.get(inode);
     this.vmas.onUnmap = (inode) => this.inodes.put(this, Math.max(0, sim.current), inode);
     this.notifiers = new Notifiers(sim, spec.processes, cost.notifierNs);
@@ -145,6 +168,7 @@ export class Kernel {
     this.root = state.u32("mm.root", spec.processes);
     this.rssAnon = state.i32("mm.rssAnon", spec.processes);
     this.rssFile = state.i32("mm.rssFile", spec.processes);
+    this.rssSwap = state.i32("mm.rssSwap", spec.processes);
     this.cpus = state.u16("mm.cpus", spec.processes);
     this.lockSeq = state.u32("mm.lockSeq", spec.processes);
     this.lockSeq.fill(1);

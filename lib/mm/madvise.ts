@@ -8,8 +8,9 @@ import { populate } from "./gup.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, splitEnds } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { ZERO_PFN } from "./pages.ts";
-import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_YOUNG, VPN_END } from "./pagetable.ts";
+import { PG_DIRTY, PG_LAZYFREE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
+import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_SWAP, PTE_YOUNG, VPN_END } from "./pagetable.ts";
+import { pageOut } from "./swap.ts";
 import { VM_DONTCOPY, VM_LOCKED, VM_READ, VM_SHARED, VM_WIPEONFORK, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
@@ -24,6 +25,7 @@ export type Advice =
   | "wipeonfork"
   | "keeponfork"
   | "cold"
+  | "pageout"
   | "willneed";
 
 const AT_LOCK = site("madvise: taking the mmap lock");
@@ -144,18 +146,29 @@ function* adviseVma(
     }
     case "cold":
       return flags & VM_LOCKED ? -EINVAL : 0;
+    case "pageout":
+      if (flags & VM_LOCKED) return -EINVAL;
+      yield* pageOut(k, a, mm, start, end);
+      return 0;
     default:
       return 0;
   }
 }
 
-/** Makes present pages look clean and unused, so that reclaim may drop them: madvise_free_pte_range(). */
+/** Marks the pages that this vma alone maps as droppable, and frees swap: madvise_free_pte_range(). */
 function markLazyFree(k: Kernel, a: number, mm: number, start: number, end: number): void {
-  const { tables } = k, root = k.root[mm];
+  const { tables, pages } = k, root = k.root[mm];
   for (let v = tables.nextLive(root, start, end); v < end; v++, v = tables.nextLive(root, v, end)) {
-    const e = tables.entry(root, v);
-    if ((tables.kind[e] & PTE_KIND) === PTE_PRESENT && tables.pfn[e] !== ZERO_PFN) {
+    const e = tables.entry(root, v), kind = tables.kind[e] & PTE_KIND, pfn = tables.pfn[e];
+    if (kind === PTE_SWAP) {
+      tables.clear(e);
+      k.rssSwap[mm]--;
+      k.swap.put(k, a, pfn);
+    } else if (kind === PTE_PRESENT && pfn !== ZERO_PFN && pages.inode[pfn] === 0) {
+      if (pages.mapcount[pfn] !== 1 || pages.flags[pfn] & PG_LOCKED || pages.isZoneDevice(pfn)) continue;
+      if (pages.swap[pfn] !== 0 && !k.swap.tryRemove(k, a, pfn)) continue;
       tables.kind[e] &= ~(PTE_DIRTY | PTE_YOUNG);
+      pages.flags[pfn] = (pages.flags[pfn] | PG_LAZYFREE) & ~PG_DIRTY;
     }
   }
   k.flushTlb(a, mm, start, end);

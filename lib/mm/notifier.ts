@@ -117,6 +117,8 @@ export class Notifiers {
   watch: ((a: number, e: Invalidation, start: boolean) => void) | undefined;
 
   /**
+   * Makes the notifiers of a machine, with nobody subscribed.
+   *
    * @param sim the machine's contract
    * @param mms how many address spaces there can be
    * @param callNs cost of calling one subscription
@@ -271,11 +273,13 @@ export class Notifiers {
     return this.lists.length > 0 ? LISTS : TOLD;
   }
 
+  /** Whether a subscription has to hear of an invalidation. */
   private meets(s: number, e: Invalidation): boolean {
     return this.subState[s] === LIVE && this.subMm[s] === e.mm && this.subStart[s] < e.end &&
       e.start < this.subEnd[s];
   }
 
+  /** Calls a subscription's non-sleeping form. Returns false when it refused. */
   private call(a: number, ops: NotifierOps, e: Invalidation): boolean {
     const { sim } = this;
     if (!e.blockable) sim.enterAtomic(a);
@@ -322,6 +326,7 @@ export class Notifiers {
     this.finish(e.mm);
   }
 
+  /** Counts an invalidation out; the last one lets readers go on and inserts what was deferred. */
   private finish(mm: number): void {
     if (this.active[mm] === 0) return;
     if (--this.active[mm] > 0 || (this.seq[mm] & 1) === 0) return;

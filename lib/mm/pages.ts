@@ -18,6 +18,9 @@ export const PG_LRU = 4;
 /** The one mapping of this anonymous page may write without copying. */
 export const PG_ANON_EXCLUSIVE = 8;
 
+/** The program said that it can do without the page: MADV_FREE, until it is written again. */
+export const PG_LAZYFREE = 16;
+
 /** The shared page of zeros. */
 export const ZERO_PFN = 0;
 /** Pages in a memory section, the unit in which memory is added: 128 MiB. */
@@ -91,6 +94,8 @@ export class Pages {
   readonly mapping: Uint32Array;
   /** The file whose cache has the page; 0 for none. */
   readonly inode: Uint16Array;
+  /** Slot of a page in the swap cache, plus 1; 0 for none. */
+  readonly swap: Uint32Array;
   /** The page's place in its mapping: a page of its file, or a virtual page number for anonymous memory. */
   readonly index: Float64Array;
   /** Content: `wordsPerPage` words of each page are modelled. */
@@ -115,6 +120,8 @@ export class Pages {
   private readonly queues: Wait[] = [];
 
   /**
+   * Makes the struct pages of a machine, all free but for the zero page.
+   *
    * @param sim the machine's contract
    * @param ramPages frames of ordinary memory
    * @param devicePages frames that devices may add, in all
@@ -145,6 +152,7 @@ export class Pages {
     this.pins = state.u8("page.pins", n, by(1));
     this.mapping = state.u32("page.mapping", n, by(1));
     this.inode = state.u16("page.inode", n, by(1));
+    this.swap = state.u32("page.swap", n, by(1));
     this.index = state.f64("page.index", n, by(1));
     this.word = state.u32("page.word", n * wordsPerPage, by(1 / wordsPerPage));
     this.used0 = state.u32("zone.used0", n >>> 5, by(32));
@@ -153,13 +161,14 @@ export class Pages {
     this.fresh = state.u32("zone.fresh", MAX_ZONES);
     this.lowest = state.u32("zone.lowest", MAX_ZONES);
     this.inUse = state.u32("zone.inUse", MAX_ZONES);
-    this.bytesPerPage = 1 + 4 + 4 + 1 + 4 + 2 + 8 + 4 * wordsPerPage;
+    this.bytesPerPage = 1 + 4 + 4 + 1 + 4 + 2 + 4 + 8 + 4 * wordsPerPage;
     for (let i = 0; i < PAGE_QUEUES; i++) this.queues.push(sim.queue(`page lock ${i}`));
     this.addZone("RAM", MEMORY_SYSTEM, ramPages, undefined, 0);
     const zero = this.take(this.zones[0]);
     if (zero !== ZERO_PFN) throw new Error("the first frame must be the zero page");
   }
 
+  /** Rows in use of a column with a row for `pagesEach` frames: of each zone those up to the highest ever taken. */
   private extents(pagesEach: number): number[] {
     return this.zones.flatMap((z, i) => [z.start / pagesEach, Math.ceil(this.fresh[i] / pagesEach)]);
   }

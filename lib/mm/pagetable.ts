@@ -27,6 +27,8 @@ export const PTE_DEVICE = 2;
 export const PTE_EXCLUSIVE = 3;
 /** The page is on its way elsewhere: a migration entry. */
 export const PTE_MIGRATION = 4;
+/** The page is in swap: the frame number is a slot. */
+export const PTE_SWAP = 5;
 /** In an upper level: the next table. */
 export const PTE_TABLE = 6;
 /** The entry allows writing. */
@@ -35,7 +37,7 @@ export const PTE_WRITE = 0x80;
 export const PTE_DIRTY = 0x40;
 /** A present page that its vma does not let the CPU access at present: PROT_NONE. */
 export const PTE_PROTNONE = 0x10;
-/** In a migration entry: the page had one user, who may write again without a copy. */
+/** In a migration or swap entry: the page had one user, who may write again without a copy. */
 export const PTE_ANON_EXCLUSIVE = 0x10;
 /** The page was used through this entry. */
 export const PTE_YOUNG = 0x20;
@@ -58,6 +60,8 @@ export class PageTables {
   private readonly name: string;
 
   /**
+   * Makes an empty pool.
+   *
    * @param state where the columns live
    * @param name what the tables belong to
    * @param capacity most tables of all trees
@@ -95,6 +99,7 @@ export class PageTables {
     return root;
   }
 
+  /** Takes the lowest free table, or -1. */
   private newTable(): number {
     const { count, inUse } = this;
     let t = count[2];
@@ -112,6 +117,7 @@ export class PageTables {
     this.freeTable(root);
   }
 
+  /** Gives an empty table back. */
   private freeTable(t: number): void {
     const { count } = this;
     if (this.live[t] !== 0) throw new Error(`${this.name} table ${t} is freed with ${this.live[t]} entries`);

@@ -17,6 +17,8 @@ export class Tlbs {
   private readonly mm: Uint16Array;
 
   /**
+   * Makes empty caches, one for each actor.
+   *
    * @param sim the machine's contract
    * @param entries entries of each CPU
    */
@@ -29,6 +31,7 @@ export class Tlbs {
     this.mm = sim.state.u16("tlb.mm", n);
   }
 
+  /** The row in which CPU `a` keeps a page's translation. */
   private slot(a: number, vpn: number): number {
     return a * this.entries + (vpn % this.entries);
   }

@@ -56,6 +56,8 @@ export class Vmas {
   readonly anon: AnonVmas;
 
   /**
+   * Makes the vmas of a machine, none in use.
+   *
    * @param sim the machine's contract
    * @param capacity most vmas at once
    */

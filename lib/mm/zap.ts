@@ -13,6 +13,7 @@ import {
   PTE_MIGRATION,
   PTE_NONE,
   PTE_PRESENT,
+  PTE_SWAP,
 } from "./pagetable.ts";
 
 const AT_TABLE = site("zap: before a table");
@@ -60,6 +61,11 @@ export function* zapRange(
       const dirty = tables.kind[e] & PTE_DIRTY;
       tables.clear(e);
       if (kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
+      if (kind === PTE_SWAP) {
+        k.rssSwap[mm]--;
+        k.swap.put(k, a, pfn);
+        continue;
+      }
       dropped++;
       if (kind === PTE_MIGRATION) {
         if (pages.inode[pfn] !== 0) files++;
@@ -86,7 +92,10 @@ export function* zapRange(
       k.ptlRelease(leaf);
     }
     k.flushTlb(a, mm, v, stop);
-    for (const pfn of gathered) pages.put(a, pfn);
+    for (const pfn of gathered) {
+      if (pages.swap[pfn] !== 0 && pages.mapcount[pfn] === 0) k.swap.tryRemove(k, a, pfn); // free_swap_cache()
+      pages.put(a, pfn);
+    }
     v = stop;
   }
   return zapped;
