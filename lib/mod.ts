@@ -58,6 +58,7 @@ export { DeadlockError, LivelockError } from "./sim/runners.ts";
 
 // --- workloads ---------------------------------------------------------------------------------------------------------
 export { replayTrace } from "./workloads/replay.ts";
+export { repeat, type RepeatOptions } from "./workloads/repeat.ts";
 export { scatter } from "./workloads/scatter.ts";
 export { stream } from "./workloads/stream.ts";
 export { touch, type TouchOptions } from "./workloads/touch.ts";
@@ -98,7 +99,19 @@ export {
 } from "./machine/driver.ts";
 export { DeviceThread, Thread } from "./machine/thread.ts";
 export { AccessResult } from "./mm/access.ts";
-export { EAGAIN, EBUSY, EFAULT, EINVAL, EIO, ENODEV, ENOENT, ENOMEM, EPERM, errnoName } from "./mm/errno.ts";
+export {
+  EAGAIN,
+  EBADF,
+  EBUSY,
+  EFAULT,
+  EINVAL,
+  EIO,
+  ENODEV,
+  ENOENT,
+  ENOMEM,
+  EPERM,
+  errnoName,
+} from "./mm/errno.ts";
 export {
   MMU_NOTIFY_CLEAR,
   MMU_NOTIFY_EXCLUSIVE,
@@ -183,8 +196,11 @@ export type { CopyEngine, Link } from "./bus/link.ts";
 export type { DevicePhases, DummyDevice } from "./devices/dummy/device.ts";
 export type { DummyMirror } from "./devices/dummy/mirror.ts";
 export type { DeviceTable } from "./devices/table.ts";
+export type { Batch, Batches } from "./hmm/batches.ts";
 export type { DeviceMemory } from "./hmm/devmem.ts";
 export type { Accesses } from "./mm/access.ts";
+export type { AnonVmas, Mapping } from "./mm/anon_vma.ts";
+export type { Inodes } from "./mm/files.ts";
 export type { Kernel, KernelSpec, Phases } from "./mm/kernel.ts";
 export type { Invalidation, ListNotifierOps, NotifierOps, Notifiers } from "./mm/notifier.ts";
 export type { DeviceFaultBack, PagemapOps, Pages, Zone } from "./mm/pages.ts";

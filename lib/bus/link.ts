@@ -42,6 +42,8 @@ export class Link {
   private lastNs: number;
 
   /**
+   * Makes an idle link.
+   *
    * @param sim the machine's contract
    * @param name for charts and reports
    * @param latencyNs fixed part of a transfer

@@ -26,7 +26,11 @@ export class DeviceTable {
   /** [0] stores into pages that were free at that time */
   private readonly stale: Uint32Array;
 
-  /** @param k the machine */
+  /**
+   * Makes an empty table.
+   *
+   * @param k the machine
+   */
   constructor(k: Kernel) {
     this.k = k;
     this.root = k.deviceTables.newRoot();
@@ -100,13 +104,16 @@ export class DeviceTable {
     return gone;
   }
 
-  /** Drops a range from the TLB. */
-  flush(start: number, end: number): void {
+  /** Drops a range from the TLB. Returns how many translations were in it. */
+  flush(start: number, end: number): number {
+    let gone = 0;
     for (let i = 0; i < TLB_ENTRIES; i++) {
       const vpn = this.tlbVpn[i];
       if (this.tlbEntry[i] === 0 || vpn < start || vpn >= end) continue;
       this.tlbVpn[i] = this.tlbEntry[i] = 0;
+      gone++;
     }
+    return gone;
   }
 
   /** The frame that the table has for a page; -1 for none, -2 when it must not write there. */

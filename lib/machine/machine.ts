@@ -142,6 +142,7 @@ export class Machine implements Displayable {
     return result as R;
   }
 
+  /** Refuses to begin anything in a run, or after one that did not end well. */
   private usable(): void {
     if (this.running) {
       throw new UsageError(
@@ -211,6 +212,7 @@ export class Machine implements Displayable {
     return { started, actors: started.map((s, i) => ({ a: i + 1, proc: s.proc })) };
   }
 
+  /** Zero clocks, counters, histograms and timelines; runs keep theirs. */
   private resetAccounts(): void {
     this.kernel.sim.resetAccounts();
     for (const d of this.deviceList) d.link.reset();

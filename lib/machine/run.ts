@@ -29,7 +29,19 @@ export interface ActorOutcome {
   readonly endNs: number;
 }
 
-/** The result of `m.run(…)`: all in virtual time, but for `wallSeconds`. */
+/**
+ * The result of `m.run(…)`: all in virtual time, but for `wallSeconds`.
+ *
+ * @example
+ * ```ts
+ * import { machine, stream, touch } from "hmmlab";
+ *
+ * const m = machine({ devices: { gpu: "titan-v" } });
+ * const heap = m.process().mmap("1 MiB");
+ * const run = await m.run({ cpu: touch(heap), gpu: stream(m.gpu, heap) });
+ * console.log(run.end, run.cpuFaults.count > 0, run.phases.numRows > 0, run.digest.length); // done true true 64
+ * ```
+ */
 export class Run implements Displayable {
   /** CPU faults, from the access to its return. */
   readonly cpuFaults: LatencyHistogram;
@@ -41,20 +53,22 @@ export class Run implements Displayable {
   readonly migrationsToDevice: LatencyHistogram;
   /** Migrations back to system memory, one a batch. */
   readonly migrationsToSystem: LatencyHistogram;
-  /** Bytes over each device's link by virtual time. */
+  /** Bytes over each device's link by virtual time, in the order of the machine's devices. */
   readonly links: readonly Timeline[];
   /** Count, mean and percentiles of every kind of span. */
   readonly latencies: Columns;
-  /** Where the time of every kind of span went; a kind's phases add up to its latencies. */
+  /** Where the time of every kind of span went: columns kind, phase, ns, share; a kind's phases add up to its latencies. */
   readonly phases: Columns;
-  /** Event counts, as /proc/vmstat has them. */
+  /** Event counts by name, as /proc/vmstat has them: columns counter, count. */
   readonly counters: Columns;
-  /** Single spans, when the run was asked to keep them. */
+  /** Single spans, when the run was asked to keep them: columns startNs, durationNs, actor, kind, vpn, pages. */
   readonly events: Columns;
   /** SHA-256 of state, counts and histograms: the same seed and parameters give the same digest anywhere. */
   readonly digest: string;
 
   /**
+   * Takes the accounts of a machine; {@linkcode Machine.run} calls it.
+   *
    * @param m the machine that ran
    * @param actors what came of each actor
    * @param virtualNs virtual time from start to end
@@ -92,6 +106,7 @@ export class Run implements Displayable {
     this.digest = sha.digest("hex");
   }
 
+  /** A counter by its name; 0 if nothing was counted under it. */
   private counter(name: string): number {
     const i = (this.counters.columns.counter as readonly string[] | undefined)?.indexOf(name) ?? -1;
     return i < 0 ? 0 : (this.counters.columns.count as Float64Array)[i];
@@ -141,7 +156,7 @@ export class Run implements Displayable {
     );
   }
 
-  /** @inheritdoc */
+  /** What `show` says of it: virtual and wall time, what went wrong, the main figures and the latencies. */
   [DISPLAY](): Display {
     const faults = this.cpuFaults.count + this.deviceFaults.count;
     const speed = this.wallSeconds > 0

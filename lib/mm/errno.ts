@@ -3,16 +3,26 @@
  * @module
  */
 
+/** Operation not permitted: a write was asked for where the vma forbids writing. */
 export const EPERM = 1;
+/** No such file or entry. */
 export const ENOENT = 2;
-export const EBADF = 9;
-export const EAGAIN = 11;
-export const ENOMEM = 12;
-export const EFAULT = 14;
-export const EBUSY = 16;
-export const EINVAL = 22;
-export const ENODEV = 19;
+/** Input or output error: a mapping for DMA failed. */
 export const EIO = 5;
+/** Bad file descriptor: no such file. */
+export const EBADF = 9;
+/** Try again: a notifier that must not sleep could not get its lock. */
+export const EAGAIN = 11;
+/** Out of memory, of vmas or of page tables. */
+export const ENOMEM = 12;
+/** Bad address: nothing is mapped there, or it must not be accessed so. */
+export const EFAULT = 14;
+/** Busy: an invalidation came in between, or a page is in use. */
+export const EBUSY = 16;
+/** No such device. */
+export const ENODEV = 19;
+/** Invalid argument: an empty or impossible range. */
+export const EINVAL = 22;
 
 const NAMES: Readonly<Record<number, string>> = {
   [EPERM]: "EPERM",

@@ -30,7 +30,16 @@ function lowOf(b: number): number {
   return (b - (shift << STEP_BITS)) * 2 ** shift;
 }
 
-/** Counts latencies of one kind of event in logarithmic buckets. */
+/**
+ * Counts latencies of one kind of event in logarithmic buckets, 32 an octave: a percentile is right to 3.2 %.
+ *
+ * @example
+ * ```ts
+ * const h = new LatencyHistogram("invalidation");
+ * for (let ns = 1; ns <= 100; ns++) h.record(ns);
+ * console.log(h.count, h.meanNs, h.percentileNs(50), h.maxNs); // 100 50.5 50 100
+ * ```
+ */
 export class LatencyHistogram {
   /** What was measured, as a chart's legend names it. */
   readonly name: string;
@@ -45,7 +54,11 @@ export class LatencyHistogram {
   /** Largest value in ns; 0 when empty. */
   maxNs = 0;
 
-  /** @param name what is measured */
+  /**
+   * Makes an empty histogram.
+   *
+   * @param name what is measured
+   */
   constructor(name: string) {
     this.name = name;
   }

@@ -30,7 +30,11 @@ export class Spans {
   private readonly openSince: Float64Array;
   private readonly openAt: Float64Array;
 
-  /** @param actors how many actors there can be */
+  /**
+   * Makes the accounts of a machine, all clocks at 0.
+   *
+   * @param actors how many actors there can be
+   */
   constructor(actors: number) {
     this.nowNs = new Float64Array(actors);
     this.depth = new Uint8Array(actors);

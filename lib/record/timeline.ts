@@ -6,7 +6,17 @@ import type { Columns } from "./columns.ts";
 
 const MAX_BINS = 512;
 
-/** Adds up an amount (bytes, pages) by virtual time; when the bins are full, neighbours merge and the width doubles. */
+/**
+ * Adds up an amount (bytes, pages) by virtual time, in at most 512 bins: when they are full, neighbours merge and the
+ * width doubles.
+ *
+ * @example
+ * ```ts
+ * const t = new Timeline("moved", "bytes", 100);
+ * t.addSpan(50, 150, 4096);
+ * console.log(t.columns().columns.amount); // Float64Array [ 2048, 2048 ]
+ * ```
+ */
 export class Timeline {
   /** What is added up, as a chart's legend names it. */
   readonly name: string;
@@ -20,6 +30,8 @@ export class Timeline {
   bins = 0;
 
   /**
+   * Makes an empty timeline from time 0 on.
+   *
    * @param name what is added up
    * @param unit unit of the amounts, for example "bytes"
    * @param binNs first width of a bin in ns
@@ -57,6 +69,7 @@ export class Timeline {
     this.amounts[last] += left;
   }
 
+  /** Merges neighbours, so that twice the time fits. */
   private widen(): void {
     const { amounts } = this;
     for (let b = 0; b < MAX_BINS / 2; b++) amounts[b] = amounts[2 * b] + amounts[2 * b + 1];

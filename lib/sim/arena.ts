@@ -39,6 +39,7 @@ export class Arena {
     return name;
   }
 
+  /** Reserves a column and registers it for snapshots and hashes. */
   private add<T extends Typed>(
     name: string,
     length: number,

@@ -22,6 +22,8 @@ export class Locks {
   private readonly queues: Wait[] = [];
 
   /**
+   * Makes room for locks.
+   *
    * @param sim the machine's contract
    * @param capacity how many locks there can be
    */
@@ -48,6 +50,7 @@ export class Locks {
     return first;
   }
 
+  /** Who has the lock, for reports. */
   private holderText(l: number): string {
     if (this.owner[l] !== 0) return this.sim.actorName(this.owner[l] - 1);
     return this.readers[l] > 0 ? `${this.readers[l]} reader(s)` : "";

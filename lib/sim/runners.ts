@@ -17,12 +17,14 @@ export interface Actor {
 
 /** Nobody can run and not everybody has ended: the message names who waits for what, since when. */
 export class DeadlockError extends Error {
-  override name = "DeadlockError";
+  /** The name that a stack trace shows. */
+  override readonly name: string = "DeadlockError";
 }
 
 /** Actors run without ever finishing anything: the message names where each stands. */
 export class LivelockError extends Error {
-  override name = "LivelockError";
+  /** The name that a stack trace shows. */
+  override readonly name: string = "LivelockError";
 }
 
 /** Resumes without one finished operation after which a run counts as a livelock. */

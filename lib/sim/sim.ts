@@ -51,7 +51,7 @@ export class Sim {
   /** An actor at or past this time must stop; see the module's text. */
   horizonNs: number = Infinity;
   /** Pages a range loop may handle between two stops: 512 on the clock, 1 in the explorer. */
-  grain = 512;
+  grain: number = 512;
   /** The actor that runs now; -1 between steps. */
   current = -1;
   /** How many actors there can be at once. */
@@ -82,6 +82,8 @@ export class Sim {
   private readonly failing = new Map<string, number>();
 
   /**
+   * Makes the contract of one machine: no columns but its own, no queues, all clocks at 0.
+   *
    * @param seed any integer; the same seed gives the same draws
    * @param maxActors how many actors there can be at once
    */

@@ -39,11 +39,15 @@ function firstReadOnly(pfns: Uint32Array, n: number): number {
   return n;
 }
 
-/** Phases into which a dummy device's time goes. */
+/** Numbers of the phases into which a dummy device's time goes. */
 export interface DevicePhases {
+  /** Servicing a batch of faults: interrupt, fetch, replay. */
   readonly fault: number;
+  /** The device's own loads and stores. */
   readonly access: number;
+  /** Writing its page table. */
   readonly table: number;
+  /** Invalidating its TLB. */
   readonly flush: number;
 }
 
@@ -78,6 +82,8 @@ export class DummyDevice {
   private readonly kindFault: number;
 
   /**
+   * Adds a device to a machine, with its memory if it has any.
+   *
    * @param k the machine
    * @param batches arrays for migrations
    * @param name the device's name
@@ -261,7 +267,7 @@ export class DummyDevice {
     return moved;
   }
 
-  /** @inheritdoc */
+  /** Brings a page back to system memory because the CPU touched it: migrate_to_ram(). */
   migrateToRam(a: number, fault: DeviceFaultBack): Proc<number> {
     this.watchFaultBack?.(fault);
     return bringBack(this, a, fault);

@@ -39,6 +39,8 @@ export class DummyMirror implements NotifierOps {
   readonly table: DeviceTable;
 
   /**
+   * Makes a mirror that is not open yet.
+   *
    * @param k the machine
    * @param device whose mirror it is
    * @param columns the mirrors of that device
@@ -85,7 +87,7 @@ export class DummyMirror implements NotifierOps {
     this.columns.mm[this.row] = this.columns.sub[this.row] = this.columns.orphan[this.row] = 0;
   }
 
-  /** @inheritdoc */
+  /** Removes a range from the device's table, unless the device's own migration invalidates it. */
   tryInvalidate(a: number, e: Invalidation): boolean {
     const { device, k } = this;
     // Its own migration updates the mirror itself, under the same lock (the owner's promise).
@@ -101,7 +103,7 @@ export class DummyMirror implements NotifierOps {
     return true;
   }
 
-  /** @inheritdoc */
+  /** The queue of the driver's lock. */
   waitOn(): Wait {
     return this.k.locks.queue(this.device.lock);
   }
