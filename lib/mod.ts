@@ -205,6 +205,7 @@ export type { Kernel, KernelSpec, Phases } from "./mm/kernel.ts";
 export type { Invalidation, ListNotifierOps, NotifierOps, Notifiers } from "./mm/notifier.ts";
 export type { DeviceFaultBack, PagemapOps, Pages, Zone } from "./mm/pages.ts";
 export type { PageTables } from "./mm/pagetable.ts";
+export type { SwapSlots } from "./mm/swap.ts";
 export type { Tlbs } from "./mm/tlb.ts";
 export type { Vmas } from "./mm/vma.ts";
 export type { Counters } from "./record/counters.ts";

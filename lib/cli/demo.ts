@@ -51,7 +51,7 @@ function tablesOf(run: Run): Record<string, Columns> {
 async function write(out: string, run: Run, parameters: object, seed: number): Promise<string[]> {
   await mkdir(out, { recursive: true });
   const charts: Record<string, Chart> = {
-    throughput: plot.throughput(run.links[0]),
+    throughput: plot.throughput(run.links[0], { endNs: run.virtualNs }),
     invalidation: plot.latency(run.invalidations),
   };
   const tables = tablesOf(run), files: string[] = [];

@@ -3,7 +3,8 @@
  *
  * A process fills a heap piece by piece. A device without memory maps a quarter of each piece; a device with memory that
  * the CPU cannot address then writes the piece, which moves it there and takes it from the first device; a second thread
- * reads random pages of it, which brings those back. Beside them a real program's page trace runs on a CPU of its own.
+ * reads random pages of it, which brings those back. Beside them a real program's page trace runs on a CPU of its own,
+ * while the device with memory pulls the program's largest region over, again and again.
  * @module
  */
 import { type Machine, machine, type RunOptions } from "../machine/machine.ts";
@@ -11,6 +12,7 @@ import type { Run } from "../machine/run.ts";
 import type { Workload } from "../machine/workload.ts";
 import { stream } from "../workloads/stream.ts";
 import { scatter } from "../workloads/scatter.ts";
+import { repeat } from "../workloads/repeat.ts";
 import { replayTrace } from "../workloads/replay.ts";
 import { touch } from "../workloads/touch.ts";
 import type { PageTrace } from "../workloads/trace_file.ts";
@@ -62,6 +64,11 @@ export async function firstLight(options: FirstLightOptions = {}, run: RunOption
     },
   });
   const actors: Record<string, Workload> = { ...parties };
-  if (options.trace !== undefined) actors.program = replayTrace(m.process(), options.trace);
+  if (options.trace !== undefined) {
+    const program = actors.program = replayTrace(m.process(), options.trace);
+    // The device takes the program's largest region from under it, again and again; the program never knows.
+    const largest = program.regions.reduce((a, b) => b.pages > a.pages ? b : a);
+    actors.pull = repeat(stream(m.gpu, largest), 20, { pause: "250 ms" });
+  }
   return { machine: m, run: await m.run(actors, run) };
 }

@@ -54,6 +54,14 @@ export class AccessResult {
    */
   constructor(readonly keepWords = false, readonly check = false) {}
 
+  /** Adds what came of other accesses, but for the words that they kept. */
+  add(other: AccessResult): void {
+    this.signals.push(...other.signals);
+    this.pages += other.pages;
+    this.mismatches += other.mismatches;
+    this.firstMismatch ??= other.firstMismatch;
+  }
+
   /** Notes the word that a read found. */
   note(vpn: number, found: number, expected: number): void {
     if (this.keepWords) this.words.push(found);

@@ -135,11 +135,8 @@ export function inTurns<P extends string>(
             sim.call(a, AT_WORK, i);
             yield* running.proc;
             sim.ret(a);
-            const { signals, pages: done, mismatches, firstMismatch } = running.out;
-            for (const s of signals) out.signals.push(s);
-            out.pages = before += done;
-            out.mismatches += mismatches;
-            out.firstMismatch ??= firstMismatch;
+            out.add(running.out);
+            before = out.pages;
             running = undefined;
             taken[0]++;
             sim.wake(queue);

@@ -64,7 +64,7 @@ export function* migrateVmas(
  *
  * @param mirror whose table is brought in step; undefined for every mirror of the address space
  * @param faultPage the device page whose CPU fault this answers, or -1
- * @returns pages that went, or what migrate_vma_setup() refused the range with
+ * @returns pages that went, or what migrate_vma_setup() refused the range with; -EFAULT when `faultPage` could not come
  */
 export function* migrateOne(
   d: DummyDevice,
@@ -95,12 +95,13 @@ export function* migrateOne(
   sim.call(a, AT_SETUP, start, end, batch.slot, toDevice ? 1 : 0);
   const rc = yield* migrateVmaSetup(d.k, a, m);
   sim.ret(a);
-  let moved = 0;
+  let moved = 0, lost = false;
   if (rc === 0 && m.cpages > 0) {
     const wanted = m.cpages;
     sim.call(a, AT_COPY, start, end, batch.slot, toDevice ? 1 : 0);
     yield* allocAndCopy(d, a, m, batch, toDevice);
     sim.ret(a);
+    lost = faultPage >= 0 && cannotCome(m, n);
     sim.call(a, AT_PAGES, start, end, batch.slot, toDevice ? 1 : 0);
     yield* migrateVmaPages(d.k, a, m);
     sim.ret(a);
@@ -125,7 +126,18 @@ export function* migrateOne(
   } else sim.counters.values[d.counter.failed] += n;
   batches.give(batch, n);
   sim.spans.end(a, kind, moved);
+  if (lost) return -EFAULT;
   return rc === 0 ? moved : rc;
+}
+
+/** Whether the page of a CPU fault was there for the taking but found no destination, or could not be copied. */
+function cannotCome(m: MigrateVma, n: number): boolean {
+  for (let i = 0; i < n; i++) {
+    if (migratePfnToPage(m.src[i]) === m.faultPage) {
+      return (m.src[i] & MIGRATE_PFN_MIGRATE) !== 0 && m.dst[i] === 0;
+    }
+  }
+  return false;
 }
 
 /** Finds a destination for each collected page and lets the DMA engine copy; a page without one stays where it is. */
@@ -191,8 +203,8 @@ function updateMirror(
     removed += table.zap(m.start + first, m.start + i + 1);
   }
   sim.spend(a, d.phase.table, (changed + removed) * d.spec.cost.pteUpdateNs);
-  if (removed === 0) return;
-  table.flush(m.start, m.end);
+  // Nothing else tells the device that a page that it had mapped has moved: its notifier let the event pass.
+  if (table.flush(m.start, m.end) === 0 && removed === 0) return;
   sim.spend(a, d.phase.flush, d.spec.cost.tlbInvalidateNs);
 }
 
@@ -222,16 +234,18 @@ export function* evictAll(d: DummyDevice, a: number): Proc<number> {
   return moved;
 }
 
-/** Brings a page (and its neighbours on the device, as the spec says) back because the CPU touched it. */
+/**
+ * Brings a page (and its neighbours on the device, as the spec says) back because the CPU touched it.
+ *
+ * @returns 0 also when somebody else had the page locked or held: the CPU then looks again and, if need be, faults
+ * again; -EFAULT when no page was free or the copy failed
+ */
 export function* bringBack(d: DummyDevice, a: number, f: DeviceFaultBack): Proc<number> {
-  const { k } = d, { vmas, tables } = k, granule = d.spec.faultBackPages;
+  const { k } = d, { vmas } = k, granule = d.spec.faultBackPages;
   const aligned = f.vpn - (f.vpn % granule);
   const start = Math.max(aligned, vmas.start[f.vma]), end = Math.min(aligned + granule, vmas.end[f.vma]);
   k.sim.call(a, AT_BACK, start, end, f.vpn, f.pfn);
   const rc = yield* migrateOne(d, a, undefined, f.mm, f.vma, start, end, false, f.pfn);
   k.sim.ret(a);
-  if (rc < 0) return rc;
-  const e = tables.entry(k.root[f.mm], f.vpn);
-  // Still this very page on the device: it could not be copied. Anything else is for the CPU to look at again.
-  return e >= 0 && tables.pfn[e] === f.pfn && k.pages.mapcount[f.pfn] > 0 ? -EFAULT : 0;
+  return Math.min(rc, 0);
 }
