@@ -25,6 +25,8 @@ export class Batches {
   private readonly all: Batch[] = [];
 
   /**
+   * Makes batches, none in use.
+   *
    * @param sim the machine's contract
    * @param count batches in use at once, at most
    * @param pages pages of each

@@ -6,10 +6,13 @@
  * @module
  */
 import type { DummyDevice } from "../devices/dummy/device.ts";
+import { UsageError } from "../errors.ts";
+import { checkWord } from "../arguments.ts";
 import { AccessResult, cpuAccess } from "../mm/access.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import {
+  checkRegion,
   oneRun,
   type Process,
   type Protection,
@@ -32,43 +35,102 @@ function wordNumber(w: Word): number {
   return typeof w === "number" ? w : -1 - w.length;
 }
 
-/** A thread of a process: its operations as generators. */
+/**
+ * A thread of a process: the operations of its program as generators, for litmus tests and workloads of one's own.
+ *
+ * @example
+ * ```ts
+ * import { machine, Thread } from "hmmlab";
+ *
+ * const p = machine({ memory: "64 MiB" }).process(), heap = p.mmap("8 KiB"), t = new Thread(p);
+ * function* program() {
+ *   yield* t.write(heap, 1);
+ *   yield* t.mprotect(heap, "r");
+ *   return yield* t.write(heap, 2);
+ * }
+ * console.log(p.complete(program())); // SEGV_ACCERR
+ * ```
+ */
 export class Thread {
-  /** @param process the process that it belongs to */
-  constructor(readonly process: Process) {}
+  /** The process that it belongs to. */
+  readonly process: Process;
 
+  /**
+   * Makes a thread; which actor runs it is decided by who runs its operations.
+   *
+   * @param process the process that it belongs to
+   */
+  constructor(process: Process) {
+    this.process = process;
+  }
+
+  /** The contract of the process's machine. */
   private get sim(): Sim {
     return this.process.machine.kernel.sim;
   }
 
-  /** munmap(2). Returns 0 or a negated errno. */
+  /**
+   * Unmaps a region: munmap(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @returns 0 or a negated errno
+   */
   *munmap(region: Region): Proc<number> {
     const { machine: { kernel }, mm } = this.process;
+    checkRegion("unmap", region, this.process);
     return yield* told(this.sim, munmap(kernel, this.sim.current, mm, region.vpn, region.pages));
   }
 
-  /** mprotect(2). Returns 0 or a negated errno. */
+  /**
+   * Changes what a region allows: mprotect(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @param protection what it allows from now on
+   * @returns 0 or a negated errno
+   */
   *mprotect(region: Region, protection: Protection): Proc<number> {
     const { machine: { kernel }, mm } = this.process, flags = protectionFlags(protection);
+    checkRegion("protect", region, this.process);
     return yield* told(this.sim, mprotect(kernel, this.sim.current, mm, region.vpn, region.pages, flags));
   }
 
-  /** mmap(2) at the place of a region that was unmapped before. Returns its page or a negated errno. */
+  /**
+   * Maps fresh memory at the place of a region, over what is there: mmap(2) with MAP_FIXED.
+   *
+   * @param region where; it stays valid
+   * @param protection what it allows; "rw" if left out
+   * @returns its first virtual page number, or a negated errno
+   */
   *mmapAt(region: Region, protection: Protection = "rw"): Proc<number> {
     const { machine: { kernel }, mm } = this.process, flags = protectionFlags(protection);
+    checkRegion("map at a region", region, this.process);
     return yield* told(this.sim, mmap(kernel, this.sim.current, mm, region.vpn, region.pages, flags));
   }
 
-  /** Stores `value`, `value` + 1, … in the pages of a region. Returns "" or the first signal. */
+  /**
+   * Stores a word in each page of a region, as the program would.
+   *
+   * @param region where it stores
+   * @param value word of the first page; the next page's is one more
+   * @returns "" or the first signal
+   */
   *write(region: Region, value: number): Proc<string> {
+    checkRegion("write", region, this.process);
+    checkWord("write", "value", value);
     const { machine: { kernel }, mm } = this.process, out = new AccessResult();
     yield* cpuAccess(kernel, this.sim.current, mm, oneRun(region, true, value), out);
     this.sim.note(this.sim.current, out.signals.length);
     return out.signals.length === 0 ? "" : String(signalName(out.signals[0].cause));
   }
 
-  /** Loads the word of the first page of a region: the word, or the signal in its place. */
+  /**
+   * Loads the word of the first page of a region, as the program would.
+   *
+   * @param region where it loads
+   * @returns the word, or the signal in its place
+   */
   *read(region: Region): Proc<Word> {
+    checkRegion("read", region, this.process);
     const { machine: { kernel }, mm } = this.process, out = new AccessResult(true);
     yield* cpuAccess(
       kernel,
@@ -83,32 +145,76 @@ export class Thread {
   }
 }
 
-/** A device as actors handle it. */
+/**
+ * A device as actors handle it: its operations on one process's memory as generators.
+ *
+ * @example
+ * ```ts
+ * import { DeviceThread, machine } from "hmmlab";
+ *
+ * const m = machine({ devices: { gpu: "titan-v" } });
+ * const p = m.process(), heap = p.mmap("8 KiB"), dev = new DeviceThread(m.gpu, p);
+ * p.write(heap, 1);
+ * console.log(p.complete(dev.migrate(heap)), p.complete(dev.fault(heap)), dev.text(heap)); // 2 0 ww
+ * ```
+ */
 export class DeviceThread {
+  /** The device. */
+  readonly device: DummyDevice;
+  /** The process whose memory it mirrors. */
+  readonly process: Process;
+
   /**
+   * Makes the device's mirror of a process, if it has none yet.
+   *
    * @param device the device
    * @param process the process whose memory it mirrors
+   * @throws {UsageError} when they are of different machines
    */
-  constructor(readonly device: DummyDevice, readonly process: Process) {
+  constructor(device: DummyDevice, process: Process) {
+    this.device = device;
+    this.process = process;
+    if (device.k !== process.machine.kernel) {
+      throw new UsageError(
+        `Cannot bind device "${device.name}" to a process: they are of different machines; both of one machine are ` +
+          "allowed; write for example new DeviceThread(m.gpu, m.process())",
+      );
+    }
     device.mirror(process.mm);
   }
 
+  /** The contract of the device's machine. */
   private get sim(): Sim {
     return this.device.k.sim;
   }
 
+  /** The device's mirror of the process. */
   private get mirror(): ReturnType<DummyDevice["mirror"]> {
     return this.device.mirror(this.process.mm);
   }
 
-  /** A device fault of a region: migrated first if the device is so, then mapped. Returns 0 or a negated errno. */
-  *fault(region: Region, write = false): Proc<number> {
+  /**
+   * Resolves a device fault of a region: migrates it first if the device is so, then maps it (hmm_range_fault() under
+   * the sequence check).
+   *
+   * @param region up to 512 pages
+   * @param write whether the device wants to write
+   * @returns 0 or a negated errno
+   */
+  *fault(region: Region, write: boolean = false): Proc<number> {
+    checkRegion("fault", region, this.process);
     const { device, mirror, sim } = this, end = region.vpn + region.pages;
     return yield* told(sim, device.fault(sim.current, mirror, region.vpn, end, write));
   }
 
-  /** Moves a region to the device. Returns the pages that went. */
+  /**
+   * Moves a region to the device: migrate_vma_setup(), pages(), finalize().
+   *
+   * @param region what shall move
+   * @returns how many pages went
+   */
   *migrate(region: Region): Proc<number> {
+    checkRegion("migrate", region, this.process);
     const { device, mirror, sim } = this;
     return yield* told(
       sim,
@@ -116,8 +222,14 @@ export class DeviceThread {
     );
   }
 
-  /** Moves a region back to system memory. Returns the pages that came. */
+  /**
+   * Moves a region back to system memory.
+   *
+   * @param region what shall move
+   * @returns how many pages came
+   */
   *migrateBack(region: Region): Proc<number> {
+    checkRegion("migrate back", region, this.process);
     const { device, mirror, sim } = this;
     return yield* told(
       sim,
@@ -125,8 +237,16 @@ export class DeviceThread {
     );
   }
 
-  /** Stores as a program on the device does, faulting where its table has nothing. Returns 0 or a negated errno. */
+  /**
+   * Stores a word in each page of a region as a program on the device does, faulting where its table has nothing.
+   *
+   * @param region where it stores
+   * @param value word of the first page; the next page's is one more
+   * @returns 0 or a negated errno
+   */
   *write(region: Region, value: number): Proc<number> {
+    checkRegion("write", region, this.process);
+    checkWord("write", "value", value);
     const { device, mirror, sim } = this, out = new AccessResult();
     yield* device.access(sim.current, mirror, oneRun(region, true, value), out);
     const rc = out.signals.length > 0 ? out.signals[0].cause : 0;
@@ -134,8 +254,14 @@ export class DeviceThread {
     return rc;
   }
 
-  /** Loads the word of the first page as a program on the device does: the word, or a negated errno. */
+  /**
+   * Loads the word of the first page of a region as a program on the device does, faulting where its table has nothing.
+   *
+   * @param region where it loads
+   * @returns the word, or a negated errno
+   */
   *read(region: Region): Proc<number> {
+    checkRegion("read", region, this.process);
     const { device, mirror, sim } = this, out = new AccessResult(true);
     yield* device.access(sim.current, mirror, oneRun(new Region(this.process, region.vpn, 1), false, 0), out);
     const word = out.signals.length > 0 ? out.signals[0].cause : out.words[0];
@@ -143,8 +269,16 @@ export class DeviceThread {
     return word;
   }
 
-  /** A store of the hardware through its TLB and table, with no lock and no fault. Returns whether it could. */
+  /**
+   * Stores into the first page of a region as the hardware does: through its TLB and table, with no lock and no fault.
+   *
+   * @param region where it stores
+   * @param value the word
+   * @returns whether TLB or table had an entry that may be written
+   */
   *walkAndStore(region: Region, value: number): Proc<boolean> {
+    checkRegion("store", region, this.process);
+    checkWord("store", "value", value);
     const { sim, mirror } = this, a = sim.current;
     if (sim.due(a)) {
       sim.mark(a, AT_HARDWARE, region.vpn, value);
@@ -155,17 +289,27 @@ export class DeviceThread {
     return stored;
   }
 
-  /** Whether the hardware ever stored into a page that was free. */
+  /** Whether the hardware ever stored into a page that was free: a use after free by the device. */
   storedToFreed(): boolean {
     return this.mirror.table.storedToFreed;
   }
 
-  /** Whether the mirror of a region names pages that the process no longer has there, or may write what that may not. */
+  /**
+   * Looks for stale entries of the device's table.
+   *
+   * @param region where to look
+   * @returns whether one names a page that the process no longer has there, or may write what that may not
+   */
   stale(region: Region): boolean {
     return this.mirror.table.stalePage(this.process.mm, region.vpn, region.pages) >= 0;
   }
 
-  /** The mirror of a region as the transcripts write it: `.` nothing, `r` readable, `w` writable. */
+  /**
+   * The mirror of a region as the transcripts of the kernel's test driver write it.
+   *
+   * @param region which pages
+   * @returns a character a page: `.` nothing, `r` readable, `w` writable, `x` the device's alone
+   */
   text(region: Region): string {
     return this.mirror.text(region.vpn, region.pages);
   }

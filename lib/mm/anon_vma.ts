@@ -47,6 +47,8 @@ export class AnonVmas {
   private readonly count: Uint32Array;
 
   /**
+   * Makes the anon_vmas of a machine, none in use.
+   *
    * @param sim the machine's contract
    * @param vmas columns of the vmas
    * @param capacity most vmas
@@ -70,6 +72,7 @@ export class AnonVmas {
     this.firstOfVma = state.u32("vma.firstLink", capacity);
   }
 
+  /** Takes the lowest free anon_vma, below `parent` or as a root (0). */
   private make(parent: number): number {
     let anon = 1;
     while (this.root[anon] !== 0) anon++;
@@ -91,6 +94,7 @@ export class AnonVmas {
         0;
   }
 
+  /** Links a vma to an anon_vma: anon_vma_chain_link(). */
   private link(vma: number, anon: number): void {
     const { linkVma, count } = this;
     let l = 1;
@@ -185,6 +189,7 @@ export class AnonVmas {
     for (const anon of left.sort((a, b) => this.depth(b) - this.depth(a))) this.release(anon);
   }
 
+  /** Ancestors of an anon_vma. */
   private depth(anon: number): number {
     let d = 0;
     for (let x = anon; this.parent[x] !== x && this.parent[x] !== 0; x = this.parent[x]) d++;

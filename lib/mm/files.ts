@@ -41,6 +41,8 @@ export class Inodes {
   private readonly cache: PageTables;
 
   /**
+   * Makes the inodes of a machine, none in use.
+   *
    * @param sim the machine's contract
    * @param capacity most inodes
    * @param tables most tables of all page caches

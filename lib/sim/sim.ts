@@ -53,7 +53,7 @@ export class Sim {
   /** Pages a range loop may handle between two stops: 512 on the clock, 1 in the explorer. */
   grain: number = 512;
   /** The actor that runs now; -1 between steps. */
-  current = -1;
+  current: number = -1;
   /** How many actors there can be at once. */
   readonly maxActors: number;
   /** Names of the actors, for reports. */
