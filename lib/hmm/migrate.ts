@@ -168,6 +168,11 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
       m.cpages++;
       return false;
     case PTE_PRESENT:
+      if (pages.isDeviceCoherent(pfn)) {
+        if (!(m.flags & MIGRATE_VMA_SELECT_DEVICE_COHERENT)) return false;
+        if (pages.zoneOf(pfn).owner !== m.owner) return false;
+        break;
+      }
       if (!(m.flags & MIGRATE_VMA_SELECT_SYSTEM)) return false;
       if (pfn === ZERO_PFN) {
         m.src[i] = MIGRATE_PFN_MIGRATE;

@@ -108,7 +108,9 @@ export class DummyDevice {
     this.lock = k.locks.make(`driver lock of ${name}`);
     this.link = new Link(sim, `link of ${name}`, cost.linkLatencyNs, cost.linkBytesPerSecond);
     this.engine = new DmaEngine(sim, k.pages, this.link, cost.dmaMapPageNs, cost.dmaSetupNs);
-    if (spec.memoryPages > 0) this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this);
+    if (spec.memoryPages > 0) {
+      this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this, spec.coherent);
+    }
     this.phase = {
       fault: spans.phase("device fault service"),
       access: spans.phase("device access"),

@@ -258,6 +258,7 @@ function enterExclusive(d: DummyDevice, m: DummyMirror, v: number, n: number, pf
       if (!d.spec.quirks) m.table.zap(v + i, v + i + 1);
     } else if (m.table.set(v + i, pfns[i], !d.spec.quirks, true)) mapped++;
   }
+  m.table.flush(v, v + n);
   return mapped;
 }
 

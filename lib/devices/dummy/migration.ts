@@ -9,6 +9,7 @@ import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_VALID,
   MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_COHERENT,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MIGRATE_VMA_SELECT_SYSTEM,
   migratePfn,
@@ -86,7 +87,11 @@ export function* migrateOne(
     end,
     src: batch.src,
     dst: batch.dst,
-    flags: toDevice ? MIGRATE_VMA_SELECT_SYSTEM : MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+    flags: toDevice
+      ? MIGRATE_VMA_SELECT_SYSTEM
+      : d.spec.coherent
+      ? MIGRATE_VMA_SELECT_DEVICE_COHERENT
+      : MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
     owner: d.owner,
     faultPage,
     cpages: 0,

@@ -4,7 +4,7 @@
  */
 import { HMM_PFN_ERROR, HMM_PFN_MASK, HMM_PFN_VALID, HMM_PFN_WRITE, hmmRangeFault } from "../../hmm/range.ts";
 import { EINVAL } from "../../mm/errno.ts";
-import { MEMORY_DEVICE_PRIVATE, ZERO_PFN } from "../../mm/pages.ts";
+import { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, ZERO_PFN } from "../../mm/pages.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import type { DummyDevice } from "./device.ts";
 import { chunkPages } from "./ioctl.ts";
@@ -22,6 +22,10 @@ export const PROT_WRITE = 2;
 export const PROT_ZERO = 0x10;
 /** In the device's own memory, which the CPU cannot address. */
 export const PROT_PRIVATE_LOCAL = 0x20;
+/** In the device's own memory, which the CPU addresses too. */
+export const PROT_COHERENT_LOCAL = 0x40;
+/** In another device's memory that all address. */
+export const PROT_COHERENT_REMOTE = 0x50;
 
 const AT_BEGIN = site("dummy snapshot: reading the sequence");
 const AT_RANGE = site("dummy snapshot: hmm_range_fault");
@@ -32,8 +36,12 @@ function protectionByte(d: DummyDevice, entry: number): number {
   if (!(entry & HMM_PFN_VALID)) return PROT_NONE;
   const pfn = entry & HMM_PFN_MASK, { pages } = d.k;
   let byte = entry & HMM_PFN_WRITE ? PROT_WRITE : PROT_READ;
-  if (pfn === ZERO_PFN) byte |= PROT_ZERO;
-  else if (pages.zoneOf(pfn).type === MEMORY_DEVICE_PRIVATE) byte |= PROT_PRIVATE_LOCAL;
+  if (pfn === ZERO_PFN) return byte | PROT_ZERO;
+  const zone = pages.zoneOf(pfn);
+  if (zone.type === MEMORY_DEVICE_PRIVATE) byte |= PROT_PRIVATE_LOCAL;
+  if (zone.type === MEMORY_DEVICE_COHERENT) {
+    byte |= zone.owner === d.owner ? PROT_COHERENT_LOCAL : PROT_COHERENT_REMOTE;
+  }
   return byte;
 }
 

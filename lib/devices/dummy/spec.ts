@@ -13,8 +13,10 @@ import { bytes, formatBytes, nanoseconds, PAGE_SIZE, pages } from "../../units.t
 export interface DummyOptions {
   /** A device profile or its name (default "titan-v"), from which come the costs, and what is left out below. */
   readonly profile?: string | Profile;
-  /** Device memory that the CPU cannot address, in whole pages, for example "12 GiB"; 0 for a device that only mirrors. */
+  /** Device memory, which the CPU cannot address unless it is coherent, in whole pages, for example "12 GiB"; 0 for a device that only mirrors. */
   readonly memory?: string | number;
+  /** Whether the CPU addresses the device's memory like its own, as over a coherent link (default false). */
+  readonly coherent?: boolean;
   /** "migrate": a device fault first moves the pages to the device (default, if it has memory); "map": it maps them where they are. */
   readonly onFault?: "migrate" | "map";
   /** What one device fault moves or maps, aligned to its own size: 4 KiB times a power of two, up to "2 MiB". */
@@ -31,6 +33,8 @@ export interface DummyOptions {
 export interface DummySpec {
   /** Frames of its own memory; 0 for a device that only mirrors. */
   readonly memoryPages: number;
+  /** Whether the CPU addresses that memory like its own. */
+  readonly coherent: boolean;
   /** Whether a device fault moves pages to the device or maps them where they are. */
   readonly onFault: "migrate" | "map";
   /** Pages that one device fault moves or maps, aligned to their number. */
@@ -48,6 +52,7 @@ export interface DummySpec {
 const OPTIONS: Readonly<Record<keyof DummyOptions, true>> = {
   profile: true,
   memory: true,
+  coherent: true,
   onFault: true,
   granule: true,
   faultBackPages: true,
@@ -115,12 +120,17 @@ export function checkDummy(options: unknown, name = "dummy"): DummySpec {
       } for quirks; "${QUIRKS}" is allowed; leave quirks out to have none`,
     );
   }
+  const coherent = o.coherent ?? false;
+  if (typeof coherent !== "boolean") {
+    throw new UsageError(`Cannot ${act}: got ${describe(coherent)} for coherent; true and false are allowed`);
+  }
   const granuleBytes = granule === undefined
     ? cost.granuleBytes
     : during(`${act}: granule`, () => bytes(granule));
   const back = o.faultBackPages ?? 1;
   return {
     memoryPages,
+    coherent,
     onFault,
     granulePages: powerOfTwo(act, `${formatBytes(granuleBytes)} for granule`, granuleBytes / PAGE_SIZE),
     faultBackPages: powerOfTwo(act, `${describe(back)} for faultBackPages`, back),

@@ -1,0 +1,121 @@
+/**
+ * The machine that plays transcripts: two device-private and two device-coherent test devices, and processes with open
+ * files on them.
+ * @module
+ */
+import type { DummyDevice } from "../../devices/dummy/device.ts";
+import type { DummyMirror } from "../../devices/dummy/mirror.ts";
+import { AccessResult, cpuAccess } from "../../mm/access.ts";
+import { mmap, munmap } from "../../mm/mmap.ts";
+import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
+import { Machine } from "../../machine/machine.ts";
+import { checkMachine, type MachineSpec } from "../../machine/spec.ts";
+import { Clock, complete, steps } from "../../sim/runners.ts";
+import type { Proc } from "../../sim/sim.ts";
+
+/** How operations are driven: alone, or in virtual time or stop by stop beside an unrelated process. */
+export type RunnerName = "complete" | "clock" | "steps";
+
+/** Names of the devices, in the order of their numbers. */
+const DEVICE = { memory: "32 MiB", onFault: "map", quirks: "test_hmm-6.12" } as const;
+
+/** What each transcript's machine is made of; made once, since profiles are read for it. */
+export function conformanceSpec(): MachineSpec {
+  return checkMachine({
+    memory: "128 MiB",
+    devices: {
+      d0: DEVICE,
+      d1: DEVICE,
+      d2: { ...DEVICE, coherent: true },
+      d3: { ...DEVICE, coherent: true },
+    },
+    actors: 4,
+    processes: 16,
+    vmas: 512,
+    pageTables: 512,
+    batchPages: 64,
+  });
+}
+
+/** An open file of a device; processes that forked share it. */
+export interface OpenFile {
+  /** Number of the device. */
+  readonly number: number;
+  readonly device: DummyDevice;
+  readonly mirror: DummyMirror;
+  /** Descriptors that refer to it. */
+  users: number;
+}
+
+/** A process of a program. */
+export interface PlayedProcess {
+  readonly name: string;
+  readonly mm: number;
+  /** Open files by slot, in the order in which they were opened. */
+  readonly files: Map<number, OpenFile>;
+  /** Files on a tmpfs by region: those that this process made. */
+  readonly inodes: Map<string, number>;
+  /** Long-term pins that are held. */
+  pins: Uint32Array[];
+  /** Whether it ever opened a device, and so has notifiers. */
+  opened: boolean;
+  exited: boolean;
+}
+
+/** Where the unrelated process has its pages. */
+const ELSEWHERE = 0x1_0000, ELSEWHERE_PAGES = 4;
+
+/** A machine with the actor of the program and, beside it, one of an unrelated process. */
+export class Bench {
+  readonly machine: Machine;
+  private readonly otherMm: number;
+
+  /**
+   * @param spec of {@link conformanceSpec}
+   * @param runner how operations are driven
+   */
+  constructor(spec: MachineSpec, readonly runner: RunnerName) {
+    this.machine = new Machine(spec);
+    this.otherMm = runner === "complete" ? -1 : this.machine.kernel.newMm();
+  }
+
+  /** What the unrelated process does beside each operation: it maps, writes, reads and unmaps pages of its own. */
+  private *elsewhere(): Proc {
+    const { kernel: k } = this.machine, { otherMm: mm } = this;
+    yield* mmap(k, 1, mm, ELSEWHERE, ELSEWHERE_PAGES, VM_READ | VM_WRITE);
+    const rows = {
+      n: 2,
+      vpn: Float64Array.of(ELSEWHERE, ELSEWHERE),
+      pages: Uint32Array.of(ELSEWHERE_PAGES, ELSEWHERE_PAGES),
+      write: Uint8Array.of(1, 0),
+    };
+    yield* cpuAccess(k, 1, mm, rows, new AccessResult());
+    yield* munmap(k, 1, mm, ELSEWHERE, ELSEWHERE_PAGES);
+  }
+
+  /** Runs an operation with the bench's runner, as actor 0. */
+  run<R>(proc: Proc<R>): R {
+    let result: R | undefined;
+    function* keep(): Proc {
+      result = yield* proc;
+    }
+    const { sim } = this.machine.kernel;
+    if (this.runner === "complete") complete(sim, [{ a: 0, proc: keep() }]);
+    else {
+      const actors = [{ a: 0, proc: keep() }, { a: 1, proc: this.elsewhere() }];
+      if (this.runner === "steps") steps(sim, actors);
+      else new Clock(sim, actors).run();
+    }
+    return result as R;
+  }
+
+  /** Looks at the machine, always to completion. */
+  look<R>(proc: Proc<R>): R {
+    let result: R | undefined;
+    function* keep(): Proc {
+      result = yield* proc;
+    }
+    complete(this.machine.kernel.sim, [{ a: 0, proc: keep() }]);
+    return result as R;
+  }
+}
