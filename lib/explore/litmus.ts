@@ -3,6 +3,7 @@
  * @module
  */
 import type { DummyOptions } from "../devices/dummy/spec.ts";
+import { checkOptions, describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { Driver, DriverHandle } from "../machine/driver.ts";
 import { type Machine, machine } from "../machine/machine.ts";
@@ -14,55 +15,59 @@ import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import { breathe, InterruptedError, watchInterrupts } from "../sim/interrupt.ts";
 import type { Proc } from "../sim/sim.ts";
 import { formatCount } from "../units.ts";
+import { checkExplore, checkLitmus, checkParts, checkRace, operationOf } from "./check.ts";
 import { type Replayed, replayModel } from "./replay.ts";
 import { type Model, Search, type SearchOptions, type SearchResult } from "./search.ts";
 
-/** How large a litmus test's machine is. */
+/** How large the machine of a race is, and what stands in it. */
 export interface LitmusSpec {
   /** Pages of region A (default 1, at most 8). */
   readonly pages?: number;
   /** Word that the process has written to A's first page before the race (the next page's is one more); null for untouched. */
   readonly written?: number | null;
-  /** Options of the device (default: memory of 16 pages, faults map without migrating). */
+  /** Options of the device, `dev` (default: memory of 16 pages, faults of one page that map without migrating). */
   readonly device?: DummyOptions;
   /** Options of a second device, `dev2`, if there shall be one. */
   readonly device2?: DummyOptions;
   /** Translation cache entries of each CPU (default 0). */
   readonly tlbEntries?: number;
-  /** A driver to race in place of the dummy device; `dev` is then its handle. */
+  /** A driver of one's own to race in place of the dummy device; `dev` is then its handle. */
   readonly drv?: Driver;
-  /** Failure points that are tried both ways: "dma map", "page allocation", "device page allocation", "timeout". */
+  /** Operations that may fail, tried both ways: "dma map", "page allocation", "device page allocation", "timeout". */
   readonly failures?: readonly string[];
 }
 
-/** What a litmus test is given to build its actors from. */
+/** What a race is given to build its actors from: made anew for each exploration and replay. */
 export interface LitmusContext<D = DeviceThread> {
-  /** The machine. */
+  /** The machine, with 32 pages of memory. */
   readonly m: Machine;
-  /** A thread of the process. */
+  /** A thread of the one process. */
   readonly t: Thread;
   /** The device, over that process: the dummy device's operations, or the handle of `drv`. */
   readonly dev: D;
   /** The second device; undefined unless the spec has one. */
   readonly dev2: DeviceThread | undefined;
-  /** The region. */
+  /** A region of the process, of as many pages as the race has. */
   readonly A: Region;
 }
 
-/** An actor of a litmus test: called anew for each schedule. */
+/**
+ * An actor of a race: makes its operation, anew for each schedule. It is `() => t.munmap(A)`, or a generator method
+ * `*P0() { yield* t.munmap(A); yield* t.read(A); }`.
+ */
 export type LitmusActor = () => Proc<unknown>;
 
-/** The reserved names beside the actors of a litmus test. */
+/** The reserved names beside the actors of a race. */
 export interface LitmusRules {
-  /** Conditions that must hold in no state; the key names the rule. */
+  /** Conditions that must be true in no state; the key names the rule. */
   readonly never?: Readonly<Record<string, () => boolean>>;
-  /** Conditions that must hold whenever all actors have ended. */
+  /** Conditions that must be true whenever all actors have ended; the key names the rule. */
   readonly finally?: Readonly<Record<string, () => boolean>>;
-  /** Describes an end, to collect what can come out. */
+  /** Describes an end in a short text, to collect what can come out. */
   readonly outcome?: () => string;
 }
 
-/** Actors by name, and the rules. */
+/** Actors by name, up to 8, and the rules. */
 export type LitmusParts = LitmusRules & {
   readonly [actor: string]: LitmusActor | LitmusRules[keyof LitmusRules];
 };
@@ -91,9 +96,10 @@ export interface ExploreOptions extends SearchOptions {
  * Declares a race.
  *
  * @param name what is asked
- * @param spec sizes; see {@link LitmusSpec}
+ * @param spec sizes; see {@linkcode LitmusSpec}
  * @param build makes the actors and the rules (`never`, `finally`, `outcome`) for a machine
- * @returns the race, for {@link explore} and {@link replay}
+ * @returns the race, for {@linkcode explore} and {@linkcode replay}
+ * @throws {UsageError} for sizes and failure points that cannot be
  *
  * @example
  * ```ts
@@ -115,21 +121,16 @@ export function litmus<S extends LitmusSpec>(
     context: LitmusContext<S extends { readonly drv: Driver } ? DriverHandle : DeviceThread>,
   ) => LitmusParts,
 ): Litmus {
-  const pages = spec.pages ?? 1;
-  if (!Number.isInteger(pages) || pages < 1 || pages > 8) {
-    throw new UsageError(`Cannot declare litmus test "${name}": pages is ${pages}; allowed are 1 to 8.`);
-  }
+  checkLitmus(name, spec, build);
   return { name, spec, build: build as Litmus["build"] };
 }
-
-const RESERVED = ["never", "finally", "outcome"];
 
 interface Built {
   readonly model: Model;
   readonly actors: readonly string[];
 }
 
-function buildModel(race: Litmus, revert: readonly string[]): Built {
+function buildModel(act: string, race: Litmus, revert: readonly string[]): Built {
   const { spec } = race, pages = spec.pages ?? 1;
   const small: DummyOptions = { memory: "64 KiB", onFault: "map", granule: "4 KiB" };
   const devices: Record<string, DummyOptions> = { dev: { ...small, ...spec.device } };
@@ -152,44 +153,26 @@ function buildModel(race: Litmus, revert: readonly string[]): Built {
   const { sim } = m.kernel;
   for (const point of spec.failures ?? []) sim.injectFailure(point, 500_000);
   const parts = race.build({ m, t, dev: dev as never, dev2, A });
-  const actors = Object.entries(parts).filter(([name]) => !RESERVED.includes(name)) as [
-    string,
-    LitmusActor,
-  ][];
-  if (actors.length === 0 || actors.length > 8 || actors.some(([, f]) => typeof f !== "function")) {
-    throw new UsageError(
-      `Cannot explore "${race.name}": give 1 to 8 actors as functions that return an operation, as in P0: () => dev.fault(A).`,
-    );
-  }
+  const { actors, rules } = checkParts(act, parts);
   actors.forEach(([name], i) => sim.actorNames[i + 1] = name);
   m.kernel.cpus.fill(0);
   m.kernel.cpus[process.mm] = actors.length;
-  const begin = () =>
-    actors.map(([name, make], i) => {
-      const proc = make();
-      if (typeof proc?.next !== "function") {
-        throw new UsageError(
-          `Cannot explore "${race.name}": actor ${name} returned no operation; write ${name}: () => t.munmap(A).`,
-        );
-      }
-      return { a: i + 1, proc };
-    });
+  const begin = () => actors.map(([name, make], i) => ({ a: i + 1, proc: operationOf(act, name, make) }));
   const broken = (
-    rules: Readonly<Record<string, () => boolean>> | undefined,
+    given: Readonly<Record<string, () => boolean>> | undefined,
     when: boolean,
   ): string | undefined => {
-    for (const rule in rules) if (rules[rule]() === when) return rule;
+    for (const rule in given) if (given[rule]() === when) return rule;
     return undefined;
   };
-  const never = parts.never as LitmusRules["never"], atEnd = parts.finally as LitmusRules["finally"];
   return {
     actors: actors.map(([name]) => name),
     model: {
       sim,
       begin,
-      check: () => broken(never, true),
-      checkEnd: () => broken(atEnd, false),
-      outcome: parts.outcome as LitmusRules["outcome"],
+      check: () => broken(rules.never, true),
+      checkEnd: () => broken(rules.finally, false),
+      outcome: rules.outcome,
     },
   };
 }
@@ -197,6 +180,8 @@ function buildModel(race: Litmus, revert: readonly string[]): Built {
 /** What an exploration found, in the words that may be claimed of it. */
 export class Exploration implements Displayable {
   /**
+   * Holds what a search found; {@linkcode explore} makes it.
+   *
    * @param race what was explored
    * @param revert what was switched off
    * @param actors names of the actors
@@ -219,7 +204,11 @@ export class Exploration implements Displayable {
     return this.found.violations[0]?.rule;
   }
 
-  /** The ends that were reached, one a row, with a schedule for each. */
+  /**
+   * The ends that were reached, for races that describe them.
+   *
+   * @returns columns outcome, schedule (one that leads there)
+   */
   outcomes(): Columns {
     return columnsOf(
       "Outcomes",
@@ -227,7 +216,7 @@ export class Exploration implements Displayable {
     );
   }
 
-  /** @inheritdoc */
+  /** What `show` says of it: how far it is exhaustive, what was broken by which schedule, the outcomes. */
   [DISPLAY](): Display {
     const { found, race, actors, revert } = this, n = race.spec.pages ?? 1;
     const scope = `${actors.length} actors, ${n} page${n === 1 ? "" : "s"}, grain 1, sequential consistency`;
@@ -244,16 +233,34 @@ export class Exploration implements Displayable {
 }
 
 /**
- * Explores every interleaving of a race.
+ * Explores every interleaving of a race: it stops before every access to what others reach, and tries who goes on.
  *
- * @param race from {@link litmus}
+ * @param race from {@linkcode litmus}
  * @param options what to switch off, limits
- * @returns states, broken rules with their schedules, outcomes
- * @throws UsageError for an unknown switch or a race without actors; InterruptedError when a notebook's user stops the
- * cell
+ * @returns states, broken rules with their schedules, outcomes; "exhaustive" for the race's actors and pages, page by
+ * page, under sequential consistency
+ * @throws {UsageError} for an unknown switch or a race without actors; {@linkcode InterruptedError} when a notebook's
+ * user stops the cell
+ *
+ * @example
+ * ```ts
+ * import { explore, litmus } from "hmmlab";
+ *
+ * const race = litmus("fault against munmap", { pages: 1 }, ({ t, dev, A }) => ({
+ *   P0: () => dev.fault(A),
+ *   P1: () => t.munmap(A),
+ *   finally: { noStaleEntry: () => !dev.stale(A) },
+ * }));
+ * const safe = await explore(race);
+ * console.log(safe.found.exhaustive, safe.violated); // true undefined
+ * const broken = await explore(race, { revert: ["sequence check"] });
+ * console.log(broken.violated); // noStaleEntry
+ * ```
  */
 export async function explore(race: Litmus, options: ExploreOptions = {}): Promise<Exploration> {
-  const revert = options.revert ?? [], { model, actors } = buildModel(race, revert);
+  checkRace("explore", race);
+  checkExplore(options);
+  const revert = options.revert ?? [], { model, actors } = buildModel(`explore "${race.name}"`, race, revert);
   const search = new Search(model, options), interrupts = watchInterrupts();
   try {
     while (!search.run(20_000) && !options.signal?.aborted) {
@@ -275,6 +282,8 @@ export async function explore(race: Litmus, options: ExploreOptions = {}): Promi
 /** A replayed schedule. */
 export class Replay implements Displayable {
   /**
+   * Holds what a schedule did; {@linkcode replay} makes it.
+   *
    * @param race what was replayed
    * @param replayed what it did
    */
@@ -285,7 +294,7 @@ export class Replay implements Displayable {
     return this.replayed.rule;
   }
 
-  /** @inheritdoc */
+  /** What `show` says of it: the broken rule, and every step with its actor and where it stopped. */
   [DISPLAY](): Display {
     const { replayed, race } = this;
     return {
@@ -299,10 +308,49 @@ export class Replay implements Displayable {
  * Runs one schedule of a race again and shows each step.
  *
  * @param race the race that the schedule is of
- * @param schedule as {@link explore} gave it
- * @param options the same `revert` as in the exploration
- * @throws UsageError when the schedule is of another race
+ * @param schedule as {@linkcode explore} gave it, or the exploration itself, for the first schedule that breaks a rule
+ * @param options `revert`: what to switch off, as in the exploration; an exploration says it itself
+ * @returns the steps, and what was broken
+ * @throws {UsageError} when the schedule is of another race, or of this one with something else switched off
+ *
+ * @example
+ * ```ts
+ * import { explore, litmus, replay } from "hmmlab";
+ *
+ * const race = litmus("fault against munmap", { pages: 1 }, ({ t, dev, A }) => ({
+ *   P0: () => dev.fault(A),
+ *   P1: () => t.munmap(A),
+ *   finally: { noStaleEntry: () => !dev.stale(A) },
+ * }));
+ * const found = await explore(race, { revert: ["sequence check"] });
+ * console.log(replay(race, found).violated); // noStaleEntry
+ * console.log(replay(race, found.schedule, { revert: ["sequence check"] }).violated); // noStaleEntry
+ * ```
  */
-export function replay(race: Litmus, schedule: string, options: { revert?: readonly string[] } = {}): Replay {
-  return new Replay(race, replayModel(buildModel(race, options.revert ?? []).model, schedule));
+export function replay(
+  race: Litmus,
+  schedule: string | Exploration,
+  options: { readonly revert?: readonly string[] } = {},
+): Replay {
+  checkRace("replay", race);
+  checkOptions("replay", options, { revert: true }, '{ revert: ["sequence check"] }');
+  if (schedule instanceof Exploration) {
+    if (schedule.violated === undefined) {
+      throw new UsageError(
+        "Cannot replay: the exploration broke no rule, so it has no schedule to show; one that did, or a schedule, is " +
+          "allowed; write for example replay(race, found.outcomes().columns.schedule[0])",
+      );
+    }
+    return replay(race, schedule.schedule, { revert: options.revert ?? schedule.revert });
+  }
+  if (typeof schedule !== "string") {
+    throw new UsageError(
+      `Cannot replay: got ${
+        describe(schedule)
+      } for the schedule; a text that explore gave, or what explore returned, ` +
+        "is allowed; write for example replay(race, await explore(race))",
+    );
+  }
+  const { model } = buildModel(`replay "${race.name}"`, race, options.revert ?? []);
+  return new Replay(race, replayModel(model, schedule));
 }

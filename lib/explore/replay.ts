@@ -2,10 +2,11 @@
  * One schedule again, step by step.
  * @module
  */
+import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { resume } from "../sim/runners.ts";
-import { type Model, stoppingEverywhere } from "./search.ts";
+import { isWrongUse, type Model, stoppingEverywhere } from "./search.ts";
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -25,26 +26,28 @@ export interface Replayed {
  * @param model the model that the schedule is of, in the same initial state
  * @param schedule decisions as a {@link Model}'s search wrote them; "" lets the first always go on
  * @returns the steps and what was broken; the machine is back in its initial state afterwards
- * @throws UsageError when the schedule is of another model
+ * @throws {UsageError} when the schedule is of another model
  */
 export function replayModel(model: Model, schedule: string): Replayed {
   const { sim } = model, initial = sim.state.snapshot();
   let at = 0;
-  const wrong = (n: number, what: string): UsageError =>
+  const wrong = (allowed: string): UsageError =>
     new UsageError(
-      `Cannot replay "${schedule}": at character ${at} there are ${n} ${what}, the schedule says "${
-        schedule.slice(at, at + 2)
-      }"; it is of another model or another revert list.`,
+      `Cannot replay ${describe(schedule)}: got ${JSON.stringify(schedule.slice(at, at + 2))} at character ${
+        at + 1
+      }; ` +
+        `${allowed} here; write a schedule that explore gave for this very race, with the same revert`,
     );
   const decide = (n: number, choice: boolean): number => {
     if (n === 1) return 0;
     if (at >= schedule.length) return 0;
-    if ((schedule[at] === "?") !== choice) {
-      throw wrong(n, choice ? "outcomes of a choice" : "actors that can go on");
-    }
-    if (choice) at++;
-    const x = DIGITS.indexOf(schedule[at++]);
-    if (x < 0 || x >= n) throw wrong(n, choice ? "outcomes of a choice" : "actors that can go on");
+    const allowed = choice
+      ? `a choice of ${n} ("?0" to "?${DIGITS[n - 1]}") is made`
+      : `${n} actors ("0" to "${DIGITS[n - 1]}") can go on`;
+    if ((schedule[at] === "?") !== choice) throw wrong(allowed);
+    const x = DIGITS.indexOf(schedule[choice ? at + 1 : at] ?? "");
+    if (x < 0 || x >= n) throw wrong(allowed);
+    at += choice ? 2 : 1;
     return x;
   };
   const rows: Record<string, number | string>[] = [];
@@ -64,7 +67,7 @@ export function replayModel(model: Model, schedule: string): Replayed {
         if (resume(sim, actors[i])) done[i] = 1;
         rule = model.check?.();
       } catch (e) {
-        if (e instanceof UsageError) throw e;
+        if (isWrongUse(e)) throw e;
         sim.current = -1;
         rule = `error: ${e instanceof Error ? e.message : e}`;
       }
@@ -79,9 +82,7 @@ export function replayModel(model: Model, schedule: string): Replayed {
   sim.state.restore(initial);
   sim.noSleepers();
   if (at < schedule.length && rule === undefined) {
-    throw new UsageError(
-      `Cannot replay "${schedule}": it goes on after everything has ended; it is of another model.`,
-    );
+    throw wrong("every actor has ended");
   }
   return { rule, steps: columnsOf(`Schedule ${schedule || "(none)"}`, rows), ended };
 }

@@ -5,6 +5,7 @@
  * As a string it is one character a decision ("0", "1", … for actors, "?0", "?1" for choices) and replays exactly.
  * @module
  */
+import { UsageError } from "../errors.ts";
 import type { Snapshot } from "../sim/arena.ts";
 import { type Actor, resume } from "../sim/runners.ts";
 import type { Sim } from "../sim/sim.ts";
@@ -25,7 +26,7 @@ export interface Model {
 
 /** A rule that was broken, and how to see it again. */
 export interface Violation {
-  /** The rule, or "deadlock: …", "livelock: …", "error: …". */
+  /** The rule's name, or "deadlock: …", "livelock: …", "error: …" (an assertion of the model). */
   readonly rule: string;
   /** The decisions that lead there. */
   readonly schedule: string;
@@ -120,6 +121,11 @@ function enabled(sim: Sim, actors: readonly Actor[], ended: Uint8Array, into: nu
   into.length = 0;
   for (let i = 0; i < actors.length; i++) if (!ended[i] && sim.waitingOn[actors[i].a] === 0) into.push(i);
   return into;
+}
+
+/** Whether an error says that the model is written wrongly, not that a schedule breaks it. */
+export function isWrongUse(e: unknown): boolean {
+  return e instanceof UsageError || e instanceof TypeError || e instanceof ReferenceError;
 }
 
 /** Sets the horizon to "stop everywhere" while `body` runs. */
@@ -226,6 +232,7 @@ export class Search {
           left--;
         }
       } catch (e) {
+        if (isWrongUse(e)) throw e;
         sim.current = -1;
         return this.violate(`error: ${e instanceof Error ? e.message : e}`);
       }
