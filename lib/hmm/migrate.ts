@@ -7,7 +7,7 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL } from "../mm/errno.ts";
-import type { Kernel } from "../mm/kernel.ts";
+import { type Kernel, REVERT_FAULT_LOCK } from "../mm/kernel.ts";
 import { removeMigrationEntries, restoreNow, tryToMigrate } from "../mm/migration_entry.ts";
 import { type Invalidation, MMU_NOTIFY_MIGRATE, TOLD } from "../mm/notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LRU, ZERO_PFN } from "../mm/pages.ts";
@@ -68,7 +68,7 @@ export interface MigrateVma {
   readonly flags: number;
   /** Owner of the device memory: pgmap_owner. */
   readonly owner: number;
-  /** The device page whose CPU fault this migration answers, or -1. */
+  /** The device page whose CPU fault this migration answers, or -1; the fault holds a reference and the page's lock. */
   readonly faultPage: number;
   /** Pages that were collected and not given up: filled by setup. */
   cpages: number;
@@ -158,6 +158,11 @@ function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
   }
 }
 
+/** Whether the CPU fault that this migration answers has the page's lock, and keeps it. */
+function lockedByFault(k: Kernel, m: MigrateVma, pfn: number): boolean {
+  return pfn === m.faultPage && !k.revert.has(REVERT_FAULT_LOCK);
+}
+
 /** Collects one entry `e` into row `i`. Returns whether it became a migration entry. */
 function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number): boolean {
   const { tables, pages } = k, pte = tables.kind[e], pfn = tables.pfn[e];
@@ -188,7 +193,7 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
   }
   // The reference keeps the page; its lock is only tried, since whoever holds it may wait for this table.
   pages.refcount[pfn]++;
-  if (!pages.trylock(pfn)) {
+  if (!lockedByFault(k, m, pfn) && !pages.trylock(pfn)) {
     pages.put(a, pfn);
     return false;
   }
@@ -259,7 +264,7 @@ function* putBack(k: Kernel, a: number, m: MigrateVma): Proc {
     sim.ret(a);
     m.src[i] = 0;
     if (!pages.isZoneDevice(pfn)) pages.flags[pfn] |= PG_LRU;
-    pages.unlock(pfn);
+    if (!lockedByFault(k, m, pfn)) pages.unlock(pfn);
     pages.put(a, pfn);
   }
 }
@@ -384,7 +389,7 @@ export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
       sim.ret(a);
     }
     if (!pages.isZoneDevice(to)) pages.flags[to] |= PG_LRU;
-    pages.unlock(page);
+    if (!lockedByFault(k, m, page)) pages.unlock(page);
     pages.put(a, page);
     if (to !== page) {
       pages.unlock(to);

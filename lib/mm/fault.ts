@@ -26,7 +26,7 @@ import {
   prepareAnon,
 } from "./fault_anon.ts";
 import { fileFault } from "./files.ts";
-import type { Kernel } from "./kernel.ts";
+import { type Kernel, REVERT_FAULT_LOCK } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
 import {
@@ -155,10 +155,18 @@ function* devicePrivateFault(
   if (ops === undefined) {
     throw new Error(`device entry at page ${vpn} names frame ${pfn}, which no device owns`);
   }
+  if (!k.revert.has(REVERT_FAULT_LOCK) && !pages.trylock(pfn)) {
+    // Another fault or a migration is at the page. A reference of ours would veto what it does, so none is taken (6.15).
+    sim.call(a, AT_WAIT_MIGRATION, vpn, pfn);
+    yield* pages.waitUnlocked(a, pfn);
+    sim.ret(a);
+    return VM_FAULT_DONE;
+  }
   pages.refcount[pfn]++;
   sim.call(a, AT_TO_RAM, vpn, pfn, flags);
   const rc = yield* ops.migrateToRam(a, { mm, vma, vpn, pfn });
   sim.ret(a);
+  if (!k.revert.has(REVERT_FAULT_LOCK)) pages.unlock(pfn);
   pages.put(a, pfn);
   return rc === 0 ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }

@@ -49,6 +49,12 @@ export const REVERT_TLB_FLUSH: string = defineRevert(
   "a CPU store lands in a page that was taken away",
 );
 
+/** Without it each of several faults on a device page holds a reference that keeps the others from migrating it (6.12). */
+export const REVERT_FAULT_LOCK: string = defineRevert(
+  "fault page lock",
+  "CPU threads that touch one device page at a time keep each other from getting it",
+);
+
 const AT_PTL = site("waiting for a page-table lock");
 const AT_VMA = site("waiting for faults that hold a vma");
 const QUEUES = 16;

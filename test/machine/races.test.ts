@@ -1,16 +1,23 @@
 import { describe, expect, test } from "vitest";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import type { DummyOptions } from "../../lib/devices/dummy/spec.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/process.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
 import { brokenRules } from "../invariants.ts";
 import { draws, interleave } from "../schedule.ts";
 
+interface Options {
+  readonly device?: DummyOptions;
+  readonly revert?: readonly string[];
+}
+
 /** A small machine with one device and a process. */
-function small(device: { onFault?: "migrate" | "map" } = {}) {
+function small({ device, revert }: Options) {
   const m = machine({
     memory: "128 KiB",
-    devices: { dev: { memory: "64 KiB", granule: "4 KiB", ...device } },
+    devices: { dev: { memory: "64 KiB", granule: "4 KiB", onFault: "map", ...device } },
+    revert,
     processes: 2,
     actors: 6,
     vmas: 16,
@@ -27,14 +34,28 @@ function rules({ m, p }: Small): string[] {
   return brokenRules({ kernel: m.kernel, spaces: [p.mm], mirrors, batches: m.deviceList[0]["batches"] });
 }
 
+/** Runs a race by many schedules and counts those in which something went wrong. */
+function failures(schedules: number, build: Parameters<typeof race>[1], options: Options): number {
+  let failed = 0;
+  for (let seed = 0; seed < schedules; seed++) {
+    try {
+      race(1, build, options, seed);
+    } catch {
+      failed++;
+    }
+  }
+  return failed;
+}
+
 /** Runs a race by many schedules; `build` sets the scene, `check` looks at the end. */
 function race(
   schedules: number,
   build: (s: Small) => { actors: (() => Proc<unknown>)[]; check?: () => void },
-  device: { onFault?: "migrate" | "map" } = {},
+  options: Options = {},
+  first = 0,
 ): void {
-  for (let seed = 0; seed < schedules; seed++) {
-    const s = small(device), { actors, check } = build(s);
+  for (let seed = first; seed < first + schedules; seed++) {
+    const s = small(options), { actors, check } = build(s);
     const procs = actors.map((make, i) => ({ a: i + 1, proc: make() }));
     try {
       interleave(s.m.kernel.sim, procs, draws(seed));
@@ -87,5 +108,96 @@ describe("a fault under the vma's lock", () => {
         check: () => expect(p.read(r)).toEqual([76, 0, 78, 5]),
       };
     });
+  });
+});
+
+describe("CPU threads that touch one device page at a time", () => {
+  const touched = ({ p, t, dev, m }: Small) => {
+    const r = p.mmap("4 KiB");
+    p.write(r, 5);
+    m.complete(dev.migrate(r));
+    const said: unknown[] = [];
+    function* read(): Proc {
+      said.push(yield* t.read(r));
+    }
+    return {
+      actors: [read, read, read],
+      check() {
+        expect(said).toEqual([5, 5, 5]);
+        expect([p.residentPages, dev.device.memory?.used]).toEqual([1, 0]);
+        expect(m.kernel.sim.counters.get("pages_not_migrated")).toBe(0);
+      },
+    };
+  };
+
+  test("all get it: who comes second waits for who is at it", () => {
+    race(300, touched);
+  });
+
+  test("without the lock of the faulting page their references veto each other's migration, but none dies of it", () => {
+    expect(failures(100, touched, { revert: ["fault page lock"] })).toBeGreaterThan(0);
+    race(100, (s) => {
+      const { actors } = touched(s);
+      return { actors, check: () => expect(s.p.residentPages).toBe(1) };
+    }, { revert: ["fault page lock"] });
+  });
+
+  test("one gets SIGBUS only where the copy failed", () => {
+    const s = small({}), r = s.p.mmap("4 KiB");
+    s.p.write(r, 5);
+    s.m.complete(s.dev.migrate(r));
+    s.m.kernel.sim.injectFailure("dma map", 1_000_000);
+    expect(s.p.read(r)).toEqual(["SIGBUS"]);
+    expect(s.p.write(r, 6)).toEqual({ 0: "SIGBUS" });
+    expect(rules(s)).toEqual([]);
+    s.m.kernel.sim.injectFailure("dma map", 0);
+    expect(s.p.read(r)).toEqual([5]);
+  });
+});
+
+describe("what a device stores through its mirror", () => {
+  /** The device writes the page twice while something moves it; the last word must stand. */
+  const moved = (how: "there" | "back" | "cpu read") => ({ p, t, dev, m }: Small) => {
+    const r = p.mmap("8 KiB");
+    p.write(r, 5);
+    if (how !== "there") m.complete(dev.migrate(r));
+    m.complete(dev.write(r, 6));
+    function* twice(): Proc {
+      expect(yield* dev.write(page(r, 0), 7)).toBe(0);
+      expect(yield* dev.write(page(r, 0), 8)).toBe(0);
+    }
+    const move: () => Proc<unknown> = how === "there"
+      ? () => dev.migrate(r)
+      : how === "back"
+      ? () => dev.migrateBack(r)
+      : () => t.read(r);
+    return { actors: [twice, move], check: () => expect(p.read(r)).toEqual([8, 7]) };
+  };
+
+  test.each(["there", "back", "cpu read"] as const)("is not lost while the page moves (%s)", (how) => {
+    race(200, moved(how));
+  });
+
+  test.each(["there", "back"] as const)("is lost with the quirks of the kernel's test driver (%s)", (how) => {
+    expect(failures(200, moved(how), { device: { quirks: "test_hmm-6.12" } })).toBeGreaterThan(0);
+  });
+});
+
+describe("a device fault on a page of its own that the CPU brings back", () => {
+  const fought = ({ p, t, dev, m }: Small) => {
+    const r = p.mmap("16 KiB");
+    p.write(r, 5);
+    m.complete(dev.migrate(r));
+    m.complete(t.mprotect(r, "r")); // empties the mirror
+    m.complete(t.mprotect(r, "rw"));
+    return { actors: [() => dev.fault(r), () => t.read(page(r, 2)), () => t.write(page(r, 1), 9)] };
+  };
+
+  test("leaves no entry to the page that was", () => {
+    race(300, fought);
+  });
+
+  test("leaves one with the quirks of the kernel's test driver", () => {
+    expect(failures(300, fought, { device: { quirks: "test_hmm-6.12" } })).toBeGreaterThan(0);
   });
 });

@@ -17,7 +17,7 @@ import type { DeviceFaultBack } from "../../mm/pages.ts";
 import { defineRevert } from "../../sim/revert.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import { deviceAccess, type DeviceTiming } from "../access.ts";
-import { bringBack, migrateVmas } from "./migration.ts";
+import { bringBack, mapMovedRange, migrateVmas } from "./migration.ts";
 import { DummyMirror, MAX_MIRRORS, type MirrorColumns } from "./mirror.ts";
 import type { DummySpec } from "./spec.ts";
 
@@ -255,6 +255,11 @@ export class DummyDevice {
     const moved = yield* migrateVmas(this, a, mirror, start, end, true);
     k.locks.readUnlock(a, lock);
     k.sim.ret(a);
+    if (moved > 0) {
+      k.sim.call(a, AT_MIGRATE, start, end, 2, moved);
+      yield* mapMovedRange(this, a, mirror, start, end);
+      k.sim.ret(a);
+    }
     return moved;
   }
 

@@ -12,7 +12,7 @@ import { EBUSY, EFAULT, EINVAL, ENOENT, EPERM } from "../../mm/errno.ts";
 import { VM_READ } from "../../mm/vma.ts";
 import { DUE, type Proc, site } from "../../sim/sim.ts";
 import type { DummyDevice } from "./device.ts";
-import { evictAll, migrateOne } from "./migration.ts";
+import { evictAll, mapMovedRange, migrateOne } from "./migration.ts";
 import type { DummyMirror } from "./mirror.ts";
 
 /** What a command tells beside its result. */
@@ -230,6 +230,7 @@ export function* dummyMigrateToDevice(
   if (d.memory === undefined) return -EINVAL;
   sim.call(a, AT_VMA, start, end);
   let rc = yield* migrateRange(d, a, m, start, end, true, out);
+  yield* mapMovedRange(d, a, m, start, end);
   if (rc === 0 && d.spec.quirks) rc = yield* readBack(d, a, m, start, end, out);
   sim.ret(a);
   return rc;

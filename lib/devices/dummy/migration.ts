@@ -19,6 +19,7 @@ import {
   migrateVmaPages,
   migrateVmaSetup,
 } from "../../hmm/migrate.ts";
+import { HMM_PFN_MASK, hmmRangeFault } from "../../hmm/range.ts";
 import { migrateDeviceRange } from "../../hmm/migrate_device.ts";
 import { EFAULT } from "../../mm/errno.ts";
 import type { DeviceFaultBack } from "../../mm/pages.ts";
@@ -63,7 +64,7 @@ export function* migrateVmas(
 /**
  * One migration within one vma.
  *
- * @param mirror whose table is brought in step; undefined for every mirror of the address space
+ * @param mirror with quirks: whose table is brought in step; undefined for every open mirror of the device
  * @param faultPage the device page whose CPU fault this answers, or -1
  * @returns pages that went, or what migrate_vma_setup() refused the range with; -EFAULT when `faultPage` could not come
  */
@@ -110,17 +111,16 @@ export function* migrateOne(
     sim.call(a, AT_PAGES, start, end, batch.slot, toDevice ? 1 : 0);
     yield* migrateVmaPages(d.k, a, m);
     sim.ret(a);
-    if (!d.k.locks.lockNow(a, d.lock)) {
-      sim.call(a, AT_MAPPED, start, end, batch.slot, toDevice ? 1 : 0);
-      yield* d.k.locks.lock(a, d.lock);
-      sim.ret(a);
+    if (d.spec.quirks) {
+      if (!d.k.locks.lockNow(a, d.lock)) {
+        sim.call(a, AT_MAPPED, start, end, batch.slot, toDevice ? 1 : 0);
+        yield* d.k.locks.lock(a, d.lock);
+        sim.ret(a);
+      }
+      // The kernel's test driver knows of a page who put it there, and not in which address space it is touched.
+      for (const o of mirror === undefined ? d.mirrors() : [mirror]) updateMirror(d, a, m, o, toDevice);
+      d.k.locks.unlock(a, d.lock);
     }
-    if (mirror !== undefined) updateMirror(d, a, m, mirror, toDevice);
-    // The kernel's test driver knows of a page who put it there, and not in which address space it is touched.
-    else {for (const o of d.opened) {
-        if (o.mm === mm || (d.spec.quirks && o.mm >= 0)) updateMirror(d, a, m, o, toDevice);
-      }}
-    d.k.locks.unlock(a, d.lock);
     const went = MIGRATE_PFN_MIGRATE | (toDevice ? 0 : MIGRATE_PFN_VALID);
     for (let i = 0; i < n; i++) if ((m.src[i] & went) === went) moved++;
     sim.call(a, AT_FINALIZE, start, end, batch.slot, moved);
@@ -237,6 +237,49 @@ export function* evictAll(d: DummyDevice, a: number): Proc<number> {
     first += n;
   }
   return moved;
+}
+
+/**
+ * Enters those pages of a range that are on the device, as a migration has left them, if nothing changes meanwhile; else
+ * the device will fault on them.
+ *
+ * @param end at most a batch after `start`
+ */
+function* mapMoved(d: DummyDevice, a: number, mirror: DummyMirror, start: number, end: number): Proc {
+  const { k, batches } = d, { sim, locks, notifiers, pages } = k, { mm, sub } = mirror, n = end - start;
+  const batch = batches.take(), { src: pfns } = batch;
+  sim.call(a, AT_MAPPED, start, end, batch.slot);
+  const seq = yield* notifiers.readBegin(a, sub);
+  sim.ret(a);
+  sim.call(a, AT_MAPPED, start, end, batch.slot, seq);
+  yield* locks.read(a, k.mmapLock(mm));
+  const look = { sub, seq, mm, start, end, pfns, defaultFlags: 0, pfnFlagsMask: 0, owner: d.owner };
+  const rc = yield* hmmRangeFault(k, a, look);
+  locks.readUnlock(a, k.mmapLock(mm));
+  if (rc === 0) {
+    yield* locks.lock(a, d.lock);
+    for (let i = 0; i < n; i++) if (pages.zoneOf(pfns[i] & HMM_PFN_MASK).owner !== d.owner) pfns[i] = 0;
+    if (!notifiers.readRetry(sub, seq)) mirror.map(a, start, pfns, n);
+    locks.unlock(a, d.lock);
+  }
+  sim.ret(a);
+  batches.give(batch, n);
+}
+
+/** Enters what a migration to the device has moved, batch by batch; with quirks the migration has done so itself. */
+export function* mapMovedRange(
+  d: DummyDevice,
+  a: number,
+  mirror: DummyMirror,
+  start: number,
+  end: number,
+): Proc {
+  if (d.spec.quirks || d.memory === undefined) return;
+  for (let v = start; v < end; v += d.batches.pages) {
+    d.k.sim.call(a, AT_MAPPED, v, start, end);
+    yield* mapMoved(d, a, mirror, v, Math.min(end, v + d.batches.pages));
+    d.k.sim.ret(a);
+  }
 }
 
 /**
