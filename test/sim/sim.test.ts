@@ -252,6 +252,6 @@ describe("reverts", () => {
     defineRevert("test switch", "nothing goes wrong");
     expect([...reverts(["test switch"])]).toEqual(["test switch"]);
     expect(() => reverts(["tset switch"])).toThrow(UsageError);
-    expect(() => reverts(["tset switch"])).toThrow('"test switch" (nothing goes wrong)');
+    expect(() => reverts(["tset switch"])).toThrow("did you mean test switch?");
   });
 });
