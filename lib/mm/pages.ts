@@ -170,7 +170,9 @@ export class Pages {
 
   /** Rows in use of a column with a row for `pagesEach` frames: of each zone those up to the highest ever taken. */
   private extents(pagesEach: number): number[] {
-    return this.zones.flatMap((z, i) => [z.start / pagesEach, Math.ceil(this.fresh[i] / pagesEach)]);
+    const rows: number[] = [];
+    for (const z of this.zones) rows.push(z.start / pagesEach, Math.ceil(this.fresh[z.number] / pagesEach));
+    return rows;
   }
 
   /**

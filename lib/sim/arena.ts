@@ -17,7 +17,10 @@ interface Column {
   readonly name: string;
   readonly data: Typed;
   readonly words: Uint32Array;
-  readonly extents: Extents;
+  /** Which rows are in use, if not all. */
+  readonly rows: (() => number) | Extents | undefined;
+  /** Word ranges of the whole column. */
+  readonly whole: readonly number[];
 }
 
 /** A saved state: one copy of the rows in use of every column. */
@@ -52,12 +55,8 @@ export class Arena {
     }
     const buffer = new ArrayBuffer((length * bytesEach + 3) & ~3);
     const data = make(buffer);
-    const whole = [0, length];
-    const extents = (): readonly number[] => {
-      const used = rows?.();
-      return used === undefined ? whole : typeof used === "number" ? [0, used] : used;
-    };
-    this.columns.push({ name, data, words: new Uint32Array(buffer), extents });
+    const words = new Uint32Array(buffer);
+    this.columns.push({ name, data, words, rows, whole: [0, words.length] });
     this.reservedBytes += buffer.byteLength;
     return data;
   }
@@ -88,11 +87,16 @@ export class Arena {
   }
 
   /** Word ranges in use of a column: from, to, from, to, … */
-  private ranges(c: Column): number[] {
-    const rowBytes = c.data.BYTES_PER_ELEMENT;
-    return c.extents().map((row, i) =>
-      Math.min(c.words.length, i % 2 === 0 ? (row * rowBytes) >>> 2 : Math.ceil((row * rowBytes) / 4))
-    );
+  private ranges(c: Column): readonly number[] {
+    if (c.rows === undefined) return c.whole;
+    const used = c.rows(), rowBytes = c.data.BYTES_PER_ELEMENT, { length } = c.words;
+    if (typeof used === "number") return [0, Math.min(length, Math.ceil((used * rowBytes) / 4))];
+    const ranges: number[] = [];
+    for (let i = 0; i < used.length; i += 2) {
+      ranges.push(Math.min(length, Math.floor((used[i] * rowBytes) / 4)));
+      ranges.push(Math.min(length, Math.ceil((used[i + 1] * rowBytes) / 4)));
+    }
+    return ranges;
   }
 
   /** Bytes of the rows in use. */
@@ -128,8 +132,11 @@ export class Arena {
     // Which rows are in use is itself read from columns: look before any of them changes.
     const used = this.columns.map((c) => this.ranges(c));
     this.columns.forEach((c, k) => {
-      for (let i = 0; i < used[k].length; i += 2) c.words.fill(0, used[k][i], used[k][i + 1]);
-      for (const { from, words } of saved.parts[k]) c.words.set(words, from);
+      const parts = saved.parts[k], now = used[k];
+      const covered = parts.length === 1 && now.length === 2 && parts[0].from <= now[0] &&
+        parts[0].from + parts[0].words.length >= now[1];
+      if (!covered) { for (let i = 0; i < now.length; i += 2) c.words.fill(0, now[i], now[i + 1]); }
+      for (const { from, words } of parts) c.words.set(words, from);
     });
   }
 
@@ -143,9 +150,11 @@ export class Arena {
     for (const c of this.columns) {
       const { words } = c, ranges = this.ranges(c);
       for (let r = 0; r < ranges.length; r += 2) {
-        for (let i = ranges[r]; i < ranges[r + 1]; i++) {
-          const w = words[i];
-          if (w === 0) continue; // a word's place is mixed in, so zeros need not be
+        for (let i = ranges[r], end = ranges[r + 1]; i < end; i++) {
+          // A word's place is mixed in, so zeros need not be; most words of a small model are.
+          while (i + 4 <= end && (words[i] | words[i + 1] | words[i + 2] | words[i + 3]) === 0) i += 4;
+          const w = i < end ? words[i] : 0;
+          if (w === 0) continue;
           let x = Math.imul(w ^ Math.imul(at + i + 1, 0x9e3779b1), 0x85ebca6b);
           x = Math.imul(x ^ (x >>> 15), 0xc2b2ae35);
           x ^= x >>> 13;

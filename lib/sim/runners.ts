@@ -124,9 +124,11 @@ export class Clock {
   private readonly sim: Sim;
   private readonly actors: readonly Actor[];
   private readonly bound: number;
-  /** Binary heap of indices into `actors`, ordered by time, then actor number. */
-  private readonly heap: Uint32Array;
   private readonly indexOf: Int32Array;
+  /** Binary heap of actor numbers, ordered by time, then number. */
+  private readonly heap: Uint32Array;
+  /** Time of each place of the heap: that of an actor which does not run stands still. */
+  private readonly times: Float64Array;
   private size = 0;
   private left: number;
   /** Resumes so far. */
@@ -141,50 +143,54 @@ export class Clock {
     this.sim = sim;
     this.actors = actors;
     this.bound = bound;
-    this.heap = new Uint32Array(actors.length + 1);
+    this.heap = new Uint32Array(actors.length);
+    this.times = new Float64Array(actors.length);
     this.indexOf = new Int32Array(sim.maxActors).fill(-1);
     this.left = actors.length;
     actors.forEach(({ a }, i) => {
       this.indexOf[a] = i;
-      this.push(i);
+      this.push(a);
     });
   }
 
-  private before(i: number, j: number): boolean {
-    const { actors } = this, t = this.sim.nowNs, a = actors[i].a, b = actors[j].a;
-    return t[a] < t[b] || (t[a] === t[b] && a < b);
-  }
-
-  private push(i: number): void {
-    const { heap } = this;
+  private push(a: number): void {
+    const { heap, times } = this, t = this.sim.nowNs[a];
     let at = this.size++;
     while (at > 0) {
       const up = (at - 1) >> 1;
-      if (!this.before(i, heap[up])) break;
+      if (times[up] < t || (times[up] === t && heap[up] < a)) break;
       heap[at] = heap[up];
+      times[at] = times[up];
       at = up;
     }
-    heap[at] = i;
+    heap[at] = a;
+    times[at] = t;
   }
 
-  /** Puts index `i` at the root and lets it sink to its place. */
-  private sink(i: number): void {
-    const { heap, size } = this;
+  /** Puts actor `a` at the root and lets it sink to its place. */
+  private sink(a: number): void {
+    const { heap, times, size } = this, t = this.sim.nowNs[a];
     let at = 0;
     for (;;) {
       let child = 2 * at + 1;
       if (child >= size) break;
-      if (child + 1 < size && this.before(heap[child + 1], heap[child])) child++;
-      if (!this.before(heap[child], i)) break;
+      const right = child + 1;
+      if (
+        right < size &&
+        (times[right] < times[child] || (times[right] === times[child] && heap[right] < heap[child]))
+      ) child = right;
+      if (t < times[child] || (t === times[child] && a < heap[child])) break;
       heap[at] = heap[child];
+      times[at] = times[child];
       at = child;
     }
-    heap[at] = i;
+    heap[at] = a;
+    times[at] = t;
   }
 
-  /** Lets actor `a` run on while no other's time has come: integer times make a tie one nanosecond. */
+  /** Lets actor `a` run on while the time of `other` has not come: integer times make a tie one nanosecond. */
   private lowerHorizon(a: number, other: number): void {
-    const { sim } = this, b = this.actors[other].a, t = sim.nowNs[b] + (a < b ? 1 : 0);
+    const { sim } = this, t = sim.nowNs[other] + (a < other ? 1 : 0);
     if (t < sim.horizonNs) sim.horizonNs = t;
   }
 
@@ -195,27 +201,28 @@ export class Clock {
    * @throws DeadlockError, LivelockError
    */
   run(maxEvents: number = Infinity): boolean {
-    const { sim, heap, actors } = this, until = this.events + maxEvents;
+    const { sim, heap, times, actors, indexOf } = this, until = this.events + maxEvents;
     let since = 0, seen = sim.progress;
     sim.onWake = (a) => {
-      const i = this.indexOf[a];
-      if (i < 0) return;
-      this.push(i);
-      if (sim.current >= 0) this.lowerHorizon(sim.current, i);
+      if (indexOf[a] < 0) return;
+      this.push(a);
+      if (sim.current >= 0) this.lowerHorizon(sim.current, a);
     };
     try {
       while (this.left > 0 && this.events < until) {
         if (this.size === 0) throw deadlock(sim, actors);
-        const i = heap[0], actor = actors[i];
-        // The running actor leaves the heap, so that a wake can push without disturbing it.
-        const last = heap[--this.size];
-        if (this.size > 0) this.sink(last);
+        const a = heap[0];
+        // Who runs stays at the root, before everybody, so that a wake can push and one sink puts it in its place.
+        times[0] = -1;
         // Alone, an actor would never stop: it comes back now and then, so that a long run can show progress and end.
-        sim.horizonNs = sim.nowNs[actor.a] + LONGEST_SLICE_NS;
-        if (this.size > 0) this.lowerHorizon(actor.a, heap[0]);
+        sim.horizonNs = sim.nowNs[a] + LONGEST_SLICE_NS;
+        if (this.size > 1) this.lowerHorizon(a, heap[1]);
+        if (this.size > 2) this.lowerHorizon(a, heap[2]);
         this.events++;
-        if (resume(sim, actor)) this.left--;
-        else if (sim.waitingOn[actor.a] === DUE) this.push(i);
+        const ended = resume(sim, actors[indexOf[a]]);
+        if (ended) this.left--;
+        if (!ended && sim.waitingOn[a] === DUE) this.sink(a);
+        else if (--this.size > 0) this.sink(heap[this.size]);
         if (sim.progress !== seen) {
           seen = sim.progress;
           since = 0;

@@ -156,7 +156,7 @@ export class Sim {
     if (top === 0) throw new Error(`ret of actor ${a} without call`);
     if (this.horizonNs < 0) {
       const i = (a * FRAME_RECORDS + top) * RECORD;
-      this.frames.fill(0, i, i + RECORD);
+      for (let j = i; j < i + RECORD; j++) this.frames[j] = 0;
     }
   }
 
