@@ -36,6 +36,8 @@ export class SwapSlots {
   private readonly words: number;
 
   /**
+   * Makes the slots of a machine, none in use.
+   *
    * @param sim the machine's contract
    * @param slots how many pages fit
    * @param wordsPerPage modelled words of each
@@ -56,6 +58,7 @@ export class SwapSlots {
     return slot;
   }
 
+  /** Puts a page into the swap cache under a slot. */
   private enter(k: Kernel, slot: number, pfn: number): void {
     this.cached[slot] = pfn + 1;
     k.pages.swap[pfn] = slot + 1;
