@@ -31,7 +31,7 @@ export interface Replayed {
 export function replayModel(model: Model, schedule: string): Replayed {
   const { sim } = model, initial = sim.state.snapshot();
   let at = 0;
-  const wrong = (allowed: string): UsageError =>
+  const wrong = (where: string): UsageError =>
     new UsageError(
       `Cannot replay ${describe(schedule)}: got ${JSON.stringify(schedule.slice(at, at + 2))} at character ${
         at + 1
@@ -41,12 +41,12 @@ export function replayModel(model: Model, schedule: string): Replayed {
   const decide = (n: number, choice: boolean): number => {
     if (n === 1) return 0;
     if (at >= schedule.length) return 0;
-    const allowed = choice
+    const where = choice
       ? `a choice of ${n} ("?0" to "?${DIGITS[n - 1]}") is made`
       : `${n} actors ("0" to "${DIGITS[n - 1]}") can go on`;
-    if ((schedule[at] === "?") !== choice) throw wrong(allowed);
+    if ((schedule[at] === "?") !== choice) throw wrong(where);
     const x = DIGITS.indexOf(schedule[choice ? at + 1 : at] ?? "");
-    if (x < 0 || x >= n) throw wrong(allowed);
+    if (x < 0 || x >= n) throw wrong(where);
     at += choice ? 2 : 1;
     return x;
   };
@@ -82,7 +82,7 @@ export function replayModel(model: Model, schedule: string): Replayed {
   sim.state.restore(initial);
   sim.noSleepers();
   if (at < schedule.length && rule === undefined) {
-    throw wrong("every actor has ended");
+    throw wrong("it goes on after everything has ended");
   }
   return { rule, steps: columnsOf(`Schedule ${schedule || "(none)"}`, rows), ended };
 }
