@@ -52,7 +52,7 @@ export interface Invalidation {
   readonly owner: number;
   /** Whether callbacks may sleep. */
   readonly blockable: boolean;
-  /** The sequence that {@link Notifiers.setSeq} stores, filled in at the start. */
+  /** The sequence that {@link Notifiers.setSeq} stores, filled in at the start; 0 before, and if nobody subscribes. */
   seq: number;
 }
 
@@ -89,7 +89,7 @@ export const TOLD = 0x4000_0000;
 /** In its place: only list notifiers are left. */
 const LISTS = 0x2000_0000;
 
-const FREE = 0, LIVE = 1, DEFERRED = 2;
+const FREE = 0, LIVE = 1, DEFERRED = 2, LEAVING = 3;
 const MAX_SUBSCRIPTIONS = 256;
 
 /** All subscriptions of a machine, and the sequence of each address space. */
@@ -188,15 +188,28 @@ export class Notifiers {
    * from a callback.
    */
   *remove(a: number, s: number): Proc {
-    const mm = this.subMm[s];
+    const mm = this.subMm[s], state = this.subState[s], seq = this.seq[mm];
     this.sim.mightSleep(a, "mmu_interval_notifier_remove");
-    this.subState[s] = FREE;
-    this.ops[s] = undefined;
-    const seq = this.seq[mm];
-    while (this.active[mm] > 0 && this.seq[mm] === seq && (seq & 1) !== 0) {
+    if (state !== LIVE && state !== DEFERRED) {
+      throw new Error(`subscription ${s} is removed and was not there`);
+    }
+    if ((seq & 1) === 0 || state === DEFERRED) return this.free(s);
+    // An invalidation is under way and may be about to call it, or inside: it stays until that has ended.
+    this.subState[s] = LEAVING;
+    while (this.seq[mm] === seq) {
       this.sim.mark(a, AT_BEGIN, s, seq);
       yield this.queues[mm];
     }
+  }
+
+  private free(s: number): void {
+    this.ops[s] = undefined;
+    this.subState[s] = FREE;
+    this.subMm[s] =
+      this.subStart[s] =
+      this.subEnd[s] =
+      this.subSeq[s] =
+        0;
   }
 
   /** Registers a list notifier for all of `mm`: mmu_notifier_register(). Returns the call that unregisters it. */
@@ -233,6 +246,7 @@ export class Notifiers {
     if (!this.any(e.mm)) return TOLD;
     this.sim.spans.begin(a, this.kindInvalidation, e.start);
     this.active[e.mm]++;
+    e.seq = this.seq[e.mm];
     const at = this.tell(a, e, 0);
     if (at === TOLD) this.sim.spans.end(a, this.kindInvalidation, e.end - e.start);
     return at;
@@ -246,12 +260,28 @@ export class Notifiers {
       rc = yield* this.callInterval(a, s, e, at < 0);
       at = this.tell(a, e, rc === 0 ? s + 1 : this.ops.length);
     }
-    for (const l of this.lists) {
-      if (rc !== 0) break;
-      if (l.mm === e.mm) rc = yield* l.ops.invalidateRangeStart(a, e);
-    }
+    if (rc === 0) rc = yield* this.startLists(a, e);
     if (rc !== 0) this.finish(e.mm);
     this.sim.spans.end(a, this.kindInvalidation, e.end - e.start);
+    return rc;
+  }
+
+  /** Tells the list notifiers. All are told, and if one refuses the others hear the end at once: they expect it. */
+  private *startLists(a: number, e: Invalidation): Proc<number> {
+    const { sim } = this, told: ListNotifierOps[] = [];
+    let rc = 0;
+    for (const [i, l] of [...this.lists].entries()) {
+      if (l.mm !== e.mm) continue;
+      if (!e.blockable) sim.enterAtomic(a);
+      sim.call(a, AT_INSIDE, i, e.start, e.end, rc);
+      const refused = yield* l.ops.invalidateRangeStart(a, e);
+      sim.ret(a);
+      if (!e.blockable) sim.exitAtomic(a);
+      if (refused === 0) told.push(l.ops);
+      else if (e.blockable) throw new Error(`a list notifier refuses a range that lets it sleep: ${refused}`);
+      else rc = refused;
+    }
+    if (rc !== 0) { for (const ops of told) ops.invalidateRangeEnd(a, e); }
     return rc;
   }
 
@@ -275,7 +305,8 @@ export class Notifiers {
 
   /** Whether a subscription has to hear of an invalidation. */
   private meets(s: number, e: Invalidation): boolean {
-    return this.subState[s] === LIVE && this.subMm[s] === e.mm && this.subStart[s] < e.end &&
+    const state = this.subState[s];
+    return (state === LIVE || state === LEAVING) && this.subMm[s] === e.mm && this.subStart[s] < e.end &&
       e.start < this.subEnd[s];
   }
 
@@ -302,8 +333,7 @@ export class Notifiers {
         sim.mark(a, AT_CALL, s, e.start, e.end, e.seq);
         yield DUE;
       }
-      const ops = this.ops[s];
-      if (ops === undefined) return 0; // removed meanwhile: its remover waits for us
+      const ops = this.ops[s]!;
       let done: boolean;
       if (ops.invalidate === undefined) done = this.call(a, ops, e);
       else {
@@ -321,7 +351,8 @@ export class Notifiers {
   /** Tells that the range has changed: mmu_notifier_invalidate_range_end(). */
   end(a: number, e: Invalidation): void {
     this.watch?.(a, e, false);
-    if (!this.any(e.mm)) return;
+    // Begun when nobody had subscribed yet, it was not counted in.
+    if (e.seq === 0) return;
     for (const l of this.lists) if (l.mm === e.mm) l.ops.invalidateRangeEnd(a, e);
     this.finish(e.mm);
   }
@@ -332,7 +363,9 @@ export class Notifiers {
     if (--this.active[mm] > 0 || (this.seq[mm] & 1) === 0) return;
     this.seq[mm]++;
     for (let s = 0; s < this.ops.length; s++) {
-      if (this.subState[s] === DEFERRED && this.subMm[s] === mm) this.subState[s] = LIVE;
+      if (this.subMm[s] !== mm) continue;
+      if (this.subState[s] === DEFERRED) this.subState[s] = LIVE;
+      else if (this.subState[s] === LEAVING) this.free(s);
     }
     this.sim.wake(this.queues[mm]);
   }
