@@ -75,6 +75,7 @@ export function describe(x: unknown): string {
   if (ArrayBuffer.isView(x)) return `a ${x.constructor.name} of ${x.byteLength} bytes`;
   if (typeof x === "function") return "a function";
   if (typeof x === "symbol") return "a symbol";
+  if (typeof (x as Iterator<unknown>).next === "function") return "a generator";
   if (x instanceof Promise) return "a Promise (was an await forgotten?)";
   const kind = (Object.getPrototypeOf(x) as { constructor?: { name?: string } } | null)?.constructor?.name;
   if (kind !== undefined && kind !== "" && kind !== "Object") {
@@ -144,9 +145,12 @@ export function checkOptions(
  */
 export function wholeNumber(act: string, name: string, x: unknown, least: number, most: number): number {
   if (typeof x === "number" && Number.isInteger(x) && x >= least && x <= most) return x;
+  const near = Math.min(most, Math.max(least, Math.round(Number(x)) || 0));
+  const range = most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`;
   throw new UsageError(
-    `Cannot ${act}: got ${describe(x)} for ${name}; a whole number from ${least} to ${most} is allowed; ` +
-      `write for example ${name}: ${least}`,
+    `Cannot ${act}: got ${
+      describe(x)
+    } for ${name}; a whole number, ${range}, is allowed; write for example ${near}`,
   );
 }
 

@@ -48,6 +48,7 @@ test.each([
   [Symbol("x"), "a symbol"],
   [Promise.resolve(1), "a Promise (was an await forgotten?)"],
   [new Map(), "a Map"],
+  [(function* () {})(), "a generator"],
   [new UsageError("x"), "a UsageError"],
   [{ host: 1, seed: 2 }, "an object with host, seed"],
   [Object.create(null), "an object with no keys"],
@@ -81,7 +82,7 @@ describe("checkOptions()", () => {
 
 test.each([-1, 5, 1.5, NaN, "2", undefined])("wholeNumber() refuses %j", (x) => {
   expect(() => wholeNumber("build", "actors", x, 0, 4)).toThrow(
-    /^Cannot build: got .* for actors; .* from 0 to 4/,
+    /^Cannot build: got .* for actors; a whole number, 0 to 4, is allowed; write for example \d/,
   );
   expect(wholeNumber("build", "actors", 4, 0, 4)).toBe(4);
 });

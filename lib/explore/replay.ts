@@ -33,10 +33,9 @@ export function replayModel(model: Model, schedule: string): Replayed {
   let at = 0;
   const wrong = (where: string): UsageError =>
     new UsageError(
-      `Cannot replay ${describe(schedule)}: got ${JSON.stringify(schedule.slice(at, at + 2))} at character ${
-        at + 1
-      }; ` +
-        `${allowed} here; write a schedule that explore gave for this very race, with the same revert`,
+      `Cannot replay ${describe(schedule)}: got ${JSON.stringify(schedule.slice(at, at + 2))} at character ` +
+        `${at + 1}, where ${where}; it is of another model or another revert list; ` +
+        "write a schedule that explore gave for this very race, with the same revert",
     );
   const decide = (n: number, choice: boolean): number => {
     if (n === 1) return 0;

@@ -5,16 +5,16 @@
  * stands without asking it to keep frames.
  * @module
  */
-import type { DummyDevice } from "../devices/dummy/device.ts";
+import { DummyDevice } from "../devices/dummy/device.ts";
 import { UsageError } from "../errors.ts";
-import { checkWord } from "../arguments.ts";
+import { checkWord, describe } from "../arguments.ts";
 import { AccessResult, cpuAccess } from "../mm/access.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import {
   checkRegion,
   oneRun,
-  type Process,
+  Process,
   type Protection,
   protectionFlags,
   Region,
@@ -59,8 +59,15 @@ export class Thread {
    * Makes a thread; which actor runs it is decided by who runs its operations.
    *
    * @param process the process that it belongs to
+   * @throws {UsageError} for what is no process
    */
   constructor(process: Process) {
+    if (!(process instanceof Process)) {
+      throw new UsageError(
+        `Cannot make a thread: got ${describe(process)}; a process of a machine is allowed; ` +
+          "write for example new Thread(m.process())",
+      );
+    }
     this.process = process;
   }
 
@@ -172,6 +179,14 @@ export class DeviceThread {
    * @throws {UsageError} when they are of different machines
    */
   constructor(device: DummyDevice, process: Process) {
+    if (!(device instanceof DummyDevice) || !(process instanceof Process)) {
+      throw new UsageError(
+        `Cannot bind a device to a process: got ${describe(device)} and ${
+          describe(process)
+        }; a device and a process of ` +
+          "one machine are allowed; write for example new DeviceThread(m.gpu, m.process())",
+      );
+    }
     this.device = device;
     this.process = process;
     if (device.k !== process.machine.kernel) {

@@ -4,6 +4,8 @@
  * Buckets are logarithmic with 32 steps an octave, so a percentile is right to 3.2 %.
  * @module
  */
+import { describe } from "../arguments.ts";
+import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "./columns.ts";
 
 const STEP_BITS = 5;
@@ -86,8 +88,16 @@ export class LatencyHistogram {
    *
    * @param p percentage from 0 to 100
    * @returns nanoseconds, never above the maximum; 0 when empty
+   * @throws {UsageError} for what is no percentage
    */
   percentileNs(p: number): number {
+    if (!(p >= 0 && p <= 100)) {
+      throw new UsageError(
+        `Cannot take a percentile: got ${
+          describe(p)
+        }; a percentage from 0 to 100 is allowed; write for example 99`,
+      );
+    }
     if (this.count === 0) return 0;
     // Multiplied first: 7 / 100 * 100 is more than 7, and its ceiling the next rank.
     const rank = Math.max(1, Math.ceil((p * this.count) / 100));

@@ -2,6 +2,8 @@
  * Amounts over virtual time in a bounded number of bins.
  * @module
  */
+import { describe } from "../arguments.ts";
+import { UsageError } from "../errors.ts";
 import type { Columns } from "./columns.ts";
 
 const MAX_BINS = 512;
@@ -35,8 +37,17 @@ export class Timeline {
    * @param name what is added up
    * @param unit unit of the amounts, for example "bytes"
    * @param binNs first width of a bin in ns
+   * @throws {UsageError} for no width
    */
   constructor(name: string, unit: string, binNs = 1024) {
+    if (!(Number.isSafeInteger(binNs) && binNs > 0)) {
+      throw new UsageError(
+        `Cannot make a timeline: got ${
+          describe(binNs)
+        } for the width of a bin; whole nanoseconds above 0 are allowed; ` +
+          "write for example 1024",
+      );
+    }
     this.name = name;
     this.unit = unit;
     this.binNs = binNs;
