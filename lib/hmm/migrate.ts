@@ -284,7 +284,7 @@ function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
 export function* migrateVmaPages(k: Kernel, a: number, m: MigrateVma): Proc {
   const { sim, tables } = k, n = m.end - m.start;
   let notified: Invalidation | undefined;
-  for (let i = movePages(k, m, 0); i < n; i = movePages(k, m, i + 1)) {
+  for (let i = movePages(k, a, m, 0); i < n; i = movePages(k, a, m, i + 1)) {
     const vpn = m.start + i, to = migratePfnToPage(m.dst[i]);
     if (notified === undefined) {
       notified = event(m, vpn, m.end);
@@ -315,7 +315,7 @@ export function* migrateVmaPages(k: Kernel, a: number, m: MigrateVma): Proc {
  *
  * @returns the next row where a page goes into a hole, or the number of rows
  */
-function movePages(k: Kernel, m: MigrateVma, from: number): number {
+function movePages(k: Kernel, a: number, m: MigrateVma, from: number): number {
   const { pages } = k, n = m.end - m.start;
   for (let i = from; i < n; i++) {
     if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
@@ -329,6 +329,8 @@ function movePages(k: Kernel, m: MigrateVma, from: number): number {
       m.src[i] &= ~MIGRATE_PFN_MIGRATE; // a file's page cannot live where the CPU does not reach
       continue;
     }
+    // A page that only the swap cache has beside us leaves it; one whose slot others still name stays.
+    if (pages.swap[page] !== 0) k.swap.tryRemove(k, a, page);
     if (pages.refcount[page] !== 1 + (page === m.faultPage ? 1 : 0)) {
       m.src[i] &= ~MIGRATE_PFN_MIGRATE; // somebody took a reference meanwhile
       continue;

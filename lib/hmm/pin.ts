@@ -40,24 +40,35 @@ export function* pinLongterm(
   sim.call(a, AT_LOCK, start, pages, write ? 1 : 0);
   yield* locks.read(a, lock);
   sim.ret(a);
-  let rc = 0, got = 0;
-  while (got < pages && rc === 0) {
-    sim.call(a, AT_GUP, start, pages, got, write ? 1 : 0);
-    const pfn = yield* getUserPage(k, a, mm, start + got, write, true);
-    sim.ret(a);
-    if (pfn < 0) rc = pfn;
-    else if (k.pages.isDeviceCoherent(pfn)) {
-      sim.call(a, AT_MOVE, start, pages, got, pfn);
-      k.pages.put(a, pfn);
-      rc = yield* moveCoherent(k, a, pfn);
+  let rc = 0, moved = 1;
+  // All pages are had first; if some are coherent, all are let go, those move, and it begins again
+  // (check_and_migrate_movable_pages).
+  while (moved > 0 && rc === 0) {
+    moved = 0;
+    let got = 0;
+    for (; got < pages && rc === 0; got++) {
+      sim.call(a, AT_GUP, start, pages, got, write ? 1 : 0);
+      const pfn = yield* getUserPage(k, a, mm, start + got, write, true);
       sim.ret(a);
-    } else {
+      if (pfn < 0) {
+        rc = pfn;
+        break;
+      }
       if (pfn !== ZERO_PFN) k.pages.pins[pfn]++;
-      pfns[got++] = pfn === ZERO_PFN ? NO_PAGE : pfn;
+      pfns[got] = pfn === ZERO_PFN ? NO_PAGE : pfn;
+      if (k.pages.isDeviceCoherent(pfn)) moved++;
+    }
+    if (rc !== 0) unpin(k, a, pfns, got);
+    if (rc !== 0 || moved === 0) continue;
+    unpin(k, a, pfns, got);
+    for (let i = 0; i < got && rc === 0; i++) {
+      if (pfns[i] === NO_PAGE || !k.pages.isDeviceCoherent(pfns[i]) || k.pages.isFree(pfns[i])) continue;
+      sim.call(a, AT_MOVE, start, pages, i, pfns[i]);
+      rc = yield* moveCoherent(k, a, pfns[i]);
+      sim.ret(a);
     }
   }
   locks.readUnlock(a, lock);
-  if (rc !== 0) unpin(k, a, pfns, got);
   sim.progress++;
   return rc;
 }

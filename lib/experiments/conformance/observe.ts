@@ -3,7 +3,7 @@
  * @module
  */
 import { dummySnapshot } from "../../devices/dummy/snapshot.ts";
-import { FAULT_FLAG_VMA_LOCK, FAULT_FLAG_WRITE } from "../../mm/fault_anon.ts";
+import { FAULT_FLAG_UNSHARE, FAULT_FLAG_VMA_LOCK, FAULT_FLAG_WRITE } from "../../mm/fault_anon.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { type Invalidation, MMU_NOTIFY_NAMES } from "../../mm/notifier.ts";
 import { MEMORY_DEVICE_COHERENT, ZERO_PFN } from "../../mm/pages.ts";
@@ -179,7 +179,8 @@ export class EventLog {
 
   private fault(mm: number, vpn: number, flags: number): void {
     if (this.processOf(mm) === undefined) return;
-    const access = flags & FAULT_FLAG_WRITE ? "w" : "r", last = this.entries.at(-1);
+    const access = flags & FAULT_FLAG_WRITE ? "w" : flags & FAULT_FLAG_UNSHARE ? "ru" : "r",
+      last = this.entries.at(-1);
     this.add(mm, vpn, (place) => {
       const text = `F:${place}:${access}:${this.cause}:${this.doer}`;
       // The same fault again, now with the mmap lock: one fault to who looks on.
