@@ -165,14 +165,16 @@ function buildModel(act: string, race: Litmus, revert: readonly string[]): Built
     for (const rule in given) if (given[rule]() === when) return rule;
     return undefined;
   };
+  const { outcome } = rules;
   return {
     actors: actors.map(([name]) => name),
     model: {
       sim,
       begin,
       check: () => broken(rules.never, true),
-      checkEnd: () => broken(rules.finally, false),
-      outcome: rules.outcome,
+      // Whoever looks at the end must not meet the failures that the race is about.
+      checkEnd: () => sim.withoutFailures(() => broken(rules.finally, false)),
+      outcome: outcome && (() => sim.withoutFailures(outcome)),
     },
   };
 }

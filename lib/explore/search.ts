@@ -243,10 +243,11 @@ export class Search {
       if (this.merge && !this.enter(path.text(before))) return;
     }
     this.terminal.push(path.state);
-    const broken = model.checkEnd?.();
-    if (broken !== undefined) this.violate(broken);
+    // The outcome first: looking whether a rule holds may touch pages.
     const outcome = model.outcome?.();
     if (outcome !== undefined && !this.outcomes.has(outcome)) this.outcomes.set(outcome, path.text());
+    const broken = model.checkEnd?.();
+    if (broken !== undefined) this.violate(broken);
   }
 
   /** Notes the state that a step led to. Returns false when it was known: what follows from it is known too. */

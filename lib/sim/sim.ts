@@ -160,14 +160,17 @@ export class Sim {
     }
   }
 
-  /** Empties an actor's frame when its program has ended, so that an ended actor is one state, and not an unbegun one. */
+  /**
+   * Empties an actor's frame when its program has ended, so that an ended actor is one state, and not an unbegun one.
+   *
+   * Its history stays: what it was told may have been kept by whoever asks how the race ended.
+   */
   clearFrame(a: number): void {
     const first = a * FRAME_RECORDS * RECORD;
     this.frames.fill(0, first, first + FRAME_RECORDS * RECORD);
     this.frames[first] = ENDED;
     this.frameTop[a] = 0;
     this.atomicDepth[a] = 0;
-    this.history[a] = 0;
   }
 
   /** Sets all clocks to zero and forgets all counts and latencies, for a run of its own. State stays as it is. */
@@ -329,6 +332,17 @@ export class Sim {
    */
   injectFailure(point: string, perMillion: number): void {
     this.failing.set(point, perMillion);
+  }
+
+  /** Runs `body` with no injected failures: for who looks at the machine from outside. */
+  withoutFailures<R>(body: () => R): R {
+    const saved = [...this.failing];
+    this.failing.clear();
+    try {
+      return body();
+    } finally {
+      for (const [point, perMillion] of saved) this.failing.set(point, perMillion);
+    }
   }
 
   /** Whether the operation at this failure point fails now. Without {@link injectFailure} it never does. */
