@@ -9,8 +9,8 @@ import { VM_FAULT_DONE } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_EXCLUSIVE } from "./notifier.ts";
 import { PG_LOCKED } from "./pages.ts";
-import { PTE_DIRTY, PTE_EXCLUSIVE, PTE_KIND, PTE_PRESENT, PTE_WRITE } from "./pagetable.ts";
-import { VM_WRITE } from "./vma.ts";
+import { PTE_DIRTY, PTE_EXCLUSIVE, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from "./pagetable.ts";
+import { VM_ACCESS_FLAGS, VM_WRITE } from "./vma.ts";
 
 const AT_LOCK = site("exclusive entry: before the page lock");
 const AT_NOTIFY = site("exclusive entry: notifying");
@@ -18,8 +18,9 @@ const AT_NOTIFY = site("exclusive entry: notifying");
 /** Makes an exclusive entry present again: restore_exclusive_pte(). The page-table lock is held. */
 function restore(k: Kernel, vma: number, e: number): void {
   const { tables, pages } = k, pfn = tables.pfn[e];
-  const write = tables.kind[e] & PTE_WRITE && k.vmas.flags[vma] & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
-  tables.kind[e] = PTE_PRESENT | write;
+  const allowed = k.vmas.flags[vma];
+  const write = tables.kind[e] & PTE_WRITE && allowed & VM_WRITE ? PTE_WRITE | PTE_DIRTY : 0;
+  tables.kind[e] = PTE_PRESENT | write | (allowed & VM_ACCESS_FLAGS ? 0 : PTE_PROTNONE);
   pages.mapcount[pfn]++;
 }
 

@@ -51,6 +51,7 @@ const AT_NOTIFY = site("write fault: notifying");
 const AT_TO_RAM = site("device-private fault: migrate_to_ram");
 const AT_VMA_LOCKED = site("cpu fault: under the vma lock");
 const AT_MMAP_LOCKED = site("cpu fault: under the mmap lock");
+const AT_SWAP_IN = site("fault: swapping in");
 const AT_WAIT_MIGRATION = site("fault: waiting for a migration");
 
 /** Whether a vma lets the CPU access it: x86 cannot forbid reading what may be written. */
@@ -188,6 +189,7 @@ export function* handleMmFault(
   const { sim, tables, pages } = k, write = (flags & FAULT_FLAG_WRITE) !== 0;
   const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? PTE_NONE : tables.kind[e];
   k.watchFault?.(mm, vpn, flags);
+  if (e < 0 && !tables.upperAlloc(k.root[mm], vpn)) return VM_FAULT_OOM;
   switch (kind & PTE_KIND) {
     case PTE_NONE: {
       if (k.vmas.isFile(vma)) return yield* fileFault(k, a, mm, vma, vpn, flags);
@@ -204,8 +206,14 @@ export function* handleMmFault(
       // migrate_to_ram() works on the address space: the vma's lock alone is not enough.
       if (flags & FAULT_FLAG_VMA_LOCK) return VM_FAULT_RETRY;
       return yield* devicePrivateFault(k, a, mm, vma, vpn, flags);
-    case PTE_SWAP:
-      return yield* swapIn(k, a, mm, vma, vpn, flags);
+    case PTE_SWAP: {
+      sim.call(a, AT_SWAP_IN, vpn, vma, flags);
+      const rc = yield* swapIn(k, a, mm, vma, vpn, flags);
+      sim.ret(a);
+      // A write to a page that came back shared goes on to its copy in the same fault.
+      if (rc !== VM_FAULT_DONE || !write || (tables.kind[e] & (PTE_KIND | PTE_WRITE)) !== PTE_PRESENT) return rc;
+      return yield* doWpPage(k, a, mm, vma, vpn, flags);
+    }
     case PTE_EXCLUSIVE:
       return yield* removeExclusiveEntry(k, a, mm, vma, vpn);
     case PTE_MIGRATION:

@@ -122,9 +122,8 @@ function* adviseVma(
     }
     case "dontneed":
     case "free": {
-      if (advice === "dontneed" ? (flags & VM_LOCKED) !== 0 : vmas.isFile(vma) || (flags & VM_SHARED) !== 0) {
-        return -EINVAL;
-      }
+      if (flags & VM_LOCKED) return -EINVAL;
+      if (advice === "free" && (vmas.isFile(vma) || flags & VM_SHARED)) return -EINVAL;
       const event: Invalidation = {
         mm,
         start,

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Proc, site } from "../sim/sim.ts";
-import { EAGAIN, ENOMEM } from "./errno.ts";
+import { EAGAIN, EFAULT, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, splitEnds } from "./mmap.ts";
@@ -58,7 +58,7 @@ export function* populateLocked(k: Kernel, a: number, mm: number, start: number,
     if (flags & VM_LOCKED) {
       rc = flags & VM_READ || flags & VM_WRITE
         ? yield* populate(k, a, mm, from, stop, (flags & (VM_WRITE | VM_SHARED)) === VM_WRITE)
-        : -ENOMEM;
+        : -EFAULT;
     }
     v = stop;
   }

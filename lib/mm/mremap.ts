@@ -35,7 +35,6 @@ export function* mremap(
 ): Proc<number> {
   const { sim, locks } = k;
   if (newPages <= 0 || to + newPages > VPN_END) return -EINVAL;
-  if (from < to + newPages && to < from + pages) return -EINVAL;
   sim.spans.begin(a, k.kindSyscall, from);
   sim.spend(a, k.phase.syscall, k.cost.syscallNs);
   sim.call(a, AT_LOCK, from, pages, to, newPages);
@@ -59,6 +58,9 @@ function* moveTo(
   newPages: number,
 ): Proc<number> {
   const { sim, vmas } = k;
+  // Before anything is touched; that the range lies in one vma is seen only after the target is gone.
+  if (vmas.lookup(mm, from) < 0) return -EFAULT;
+  if (from < to + newPages && to < from + pages) return -EINVAL;
   sim.call(a, AT_UNMAP, from, pages, to, newPages);
   let rc = yield* unmapLocked(k, a, mm, to, to + newPages);
   // A shorter new range drops the old one's tail first.
@@ -109,8 +111,14 @@ function* moveEntries(k: Kernel, a: number, mm: number, from: number, to: number
   sim.call(a, AT_UNMAP, from, to, pages);
   yield* k.notifiers.start(a, event);
   sim.ret(a);
-  for (let v = tables.nextLive(root, from, end); v < end; v = tables.nextLive(root, v, end)) {
-    const stop = Math.min(end, v - (v & 511) + 512), leaf = tables.leaf(root, v);
+  for (let v = from; v < end;) {
+    // A piece lies in one table of the old range and in one of the new.
+    const w = to + (v - from), stop = Math.min(end, v - (v & 511) + 512, v + 512 - (w & 511));
+    const leaf = tables.leaf(root, v);
+    if (leaf < 0) {
+      v = stop;
+      continue;
+    }
     if (sim.due(a)) {
       sim.mark(a, AT_MOVE, v, from, to, pages);
       yield DUE;
@@ -118,11 +126,11 @@ function* moveEntries(k: Kernel, a: number, mm: number, from: number, to: number
     sim.call(a, AT_PTL, v, from, to, pages);
     yield* k.waitPtl(a, leaf);
     sim.ret(a);
+    const into = tables.leafAlloc(root, w); // even if there is nothing to move into it
+    if (into < 0) throw new Error("no page table left to move a mapping into");
     for (; v < stop; v++) {
       const e = leaf + (v & 511);
       if (tables.kind[e] === PTE_NONE) continue;
-      const into = tables.leafAlloc(root, to + (v - from));
-      if (into < 0) throw new Error("no page table left to move a mapping into");
       tables.set(into + ((to + (v - from)) & 511), tables.kind[e], tables.pfn[e]);
       tables.clear(e);
     }

@@ -202,6 +202,7 @@ export class Notifiers {
     }
   }
 
+  /** Gives a subscription's row back. */
   private free(s: number): void {
     this.ops[s] = undefined;
     this.subState[s] = FREE;

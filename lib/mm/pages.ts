@@ -75,6 +75,8 @@ export interface Zone {
   readonly owner: number;
 }
 
+/** Bytes of host memory that the columns of one frame take beside its words. */
+export const FRAME_BYTES: number = 1 + 4 + 4 + 1 + 4 + 2 + 4 + 8;
 const FULL = 0xffff_ffff;
 const MAX_ZONES = 16;
 const PAGE_QUEUES = 64;
@@ -104,9 +106,6 @@ export class Pages {
   readonly wordsPerPage: number;
   /** Zones in ascending order of frames. */
   readonly zones: Zone[] = [];
-  /** Bytes of host memory that one page in use takes in these columns. */
-  readonly bytesPerPage: number;
-
   private readonly sim: Sim;
   private readonly limit: number;
   /** Bits by level: a frame in use; 32 frames in use; 1,024 frames in use. */
@@ -161,7 +160,6 @@ export class Pages {
     this.fresh = state.u32("zone.fresh", MAX_ZONES);
     this.lowest = state.u32("zone.lowest", MAX_ZONES);
     this.inUse = state.u32("zone.inUse", MAX_ZONES);
-    this.bytesPerPage = 1 + 4 + 4 + 1 + 4 + 2 + 4 + 8 + 4 * wordsPerPage;
     for (let i = 0; i < PAGE_QUEUES; i++) this.queues.push(sim.queue(`page lock ${i}`));
     this.addZone("RAM", MEMORY_SYSTEM, ramPages, undefined, 0);
     const zero = this.take(this.zones[0]);

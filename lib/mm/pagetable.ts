@@ -174,6 +174,21 @@ export class PageTables {
     return t * TABLE_ENTRIES;
   }
 
+  /** Makes the tables above the leaf table of a page, as every fault does before it looks. False when none is left. */
+  upperAlloc(root: number, vpn: number): boolean {
+    let t = root;
+    for (let level = 3; level > 1; level--) {
+      const e = t * TABLE_ENTRIES + (Math.floor(vpn / SPAN[level]) & 511);
+      if ((this.kind[e] & PTE_KIND) !== PTE_TABLE) {
+        const next = this.newTable();
+        if (next < 0) return false;
+        this.set(e, PTE_TABLE, next);
+      }
+      t = this.pfn[e];
+    }
+    return true;
+  }
+
   /** The entry of a page, or -1 if no table is there. */
   entry(root: number, vpn: number): number {
     const leaf = this.leaf(root, vpn);
