@@ -1,6 +1,6 @@
 /** For tests that need a program from outside npm. */
 import type { TestContext } from "vitest";
-import { isInstalled, SYSTEM_PROGRAMS } from "../lib/cli/setup.ts";
+import { isUsable, SYSTEM_PROGRAMS } from "../lib/cli/setup.ts";
 
 /**
  * Skips the running test when a program is missing; `task test` then prints `skipped: needs X`, and in CI
@@ -10,8 +10,9 @@ import { isInstalled, SYSTEM_PROGRAMS } from "../lib/cli/setup.ts";
  * @param program A program of SYSTEM_PROGRAMS: one that setup does not name could never be installed by it.
  */
 export function needs(t: TestContext, program: string): void {
-  if (!SYSTEM_PROGRAMS.some((p) => p.program === program)) {
+  const row = SYSTEM_PROGRAMS.find((p) => p.program === program);
+  if (row === undefined) {
     throw new Error(`Cannot need ${program}: it has no row in SYSTEM_PROGRAMS (lib/cli/setup.ts)`);
   }
-  if (!isInstalled(program)) t.skip(`needs ${program}`);
+  if (!isUsable(row)) t.skip(`needs ${program}`);
 }

@@ -136,10 +136,9 @@ if (import.meta.main) {
   try {
     process.exitCode = await main(process.argv.slice(2));
   } catch (error) {
-    if (!(error instanceof UsageError) && !(error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS")) {
-      throw error;
-    }
-    console.error((error as Error).message);
+    const { code } = error as { code?: string };
+    if (!(error instanceof UsageError) && !code?.startsWith("ERR_PARSE_ARGS")) throw error;
+    console.error(error instanceof UsageError ? error.message : `${(error as Error).message}\n${USAGE}`);
     process.exitCode = 2;
   }
 }

@@ -13,12 +13,21 @@ export interface SystemProgram {
   readonly debianPackage: string;
   /** What does not work without it. */
   readonly neededBy: string;
+  /** Arguments with which it must succeed, where being in PATH is not enough. */
+  readonly probe?: readonly string[];
 }
 
 /** Every program outside npm that some part of the project starts: the one list that setup, tests and CI read. */
 export const SYSTEM_PROGRAMS: readonly SystemProgram[] = [
   { program: "valgrind", debianPackage: "valgrind", neededBy: "task trace (page traces of real programs)" },
   { program: "gzip", debianPackage: "gzip", neededBy: "the test that captures a trace" },
+  {
+    program: "python3",
+    debianPackage: "python3-venv",
+    neededBy: "task lab (JupyterLab)",
+    probe: ["-c", "import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 10))"],
+  },
+  { program: "chromium", debianPackage: "chromium", neededBy: "the tests that open notebooks in JupyterLab" },
 ];
 
 /** The repository root, where deno.json lies. */
@@ -45,12 +54,22 @@ export function isInstalled(program: string): boolean {
 }
 
 /**
+ * Whether a program of {@link SYSTEM_PROGRAMS} can do what it is needed for.
+ *
+ * @param p Its row.
+ * @returns True when it is in PATH and its probe, if it has one, succeeds.
+ */
+export function isUsable(p: SystemProgram): boolean {
+  return isInstalled(p.program) && (!p.probe || spawnSync(p.program, p.probe).status === 0);
+}
+
+/**
  * The programs of {@link SYSTEM_PROGRAMS} that this machine lacks.
  *
- * @returns The rows whose program is not in PATH, in the order of the table.
+ * @returns The rows whose program is not usable, in the order of the table.
  */
 export function missingPrograms(): SystemProgram[] {
-  return SYSTEM_PROGRAMS.filter((p) => !isInstalled(p.program));
+  return SYSTEM_PROGRAMS.filter((p) => !isUsable(p));
 }
 
 /**
@@ -91,8 +110,8 @@ function main(args: readonly string[]): number {
     console.error("setup: npm packages could not be installed (see above); is the npm registry reachable?");
     return status;
   }
-  const missing = missingPrograms();
-  if (missing.length > 0 && !quiet) {
+  const missing = quiet ? [] : missingPrograms();
+  if (missing.length > 0) {
     console.log("Not installed (everything else works without):");
     for (const p of missing) console.log(`  ${p.program}: ${p.neededBy}`);
     console.log(`To install, as root: ${aptLine(missing)}`);
