@@ -2,12 +2,12 @@
  * What a machine is made of, as a user says it, checked and completed.
  * @module
  */
-import { totalmem } from "node:os";
+import os from "node:os";
 import { checkOptions, describe, during, wholeNumber } from "../arguments.ts";
 import { checkDummy, type DummyOptions, type DummySpec } from "../devices/dummy/spec.ts";
 import { UsageError } from "../errors.ts";
 import type { KernelSpec } from "../mm/kernel.ts";
-import { MAX_PAGES, SECTION_PAGES } from "../mm/pages.ts";
+import { FRAME_BYTES, MAX_PAGES, SECTION_PAGES } from "../mm/pages.ts";
 import { compileHost, type Overrides } from "../profiles/costs.ts";
 import type { HostCosts } from "../profiles/parameters.ts";
 import type { Profile } from "../profiles/profile.ts";
@@ -86,10 +86,10 @@ const BUILD = "build the machine";
 /** Zones but the host's own; see MAX_ZONES of the pages. */
 const MOST_DEVICES = 15;
 
-/** Columns that one frame of memory takes beside its words: flags, counts, mapping, index. */
-const FRAME_BYTES = 28;
 /** A page-table entry's kind and frame. */
 const ENTRY_BYTES = 5;
+/** Longest typed column that every runtime gives. */
+const MOST_COLUMN_BYTES = 2 ** 32;
 /** Share of this computer's memory that a machine may take. */
 const HOST_SHARE = 0.9;
 
@@ -113,7 +113,7 @@ export function hostBytesOfPages(n: number, wordsPerPage: number): number {
  * @throws {UsageError} with the figures
  */
 export function checkHostMemory(what: string, needBytes: number, remedy: string): void {
-  const allowedBytes = Math.floor(HOST_SHARE * totalmem());
+  const allowedBytes = Math.floor(HOST_SHARE * os.totalmem());
   if (needBytes <= allowedBytes) return;
   throw new UsageError(
     `Cannot ${what}: it can take ${formatBytes(needBytes)} of this computer's memory; ${
@@ -176,6 +176,15 @@ function checkMemory(ramPages: number, devicePages: number, devices: number, wor
         `begins at a multiple of ${
           formatBytes(PAGE_SIZE * SECTION_PAGES)
         }); write for example memory: "64 GiB"`,
+    );
+  }
+  const wordBytes = 4 * wordsPerPage * sections * SECTION_PAGES;
+  if (wordBytes > MOST_COLUMN_BYTES) {
+    throw new UsageError(
+      `Cannot ${BUILD}: got ${wordsPerPage} for wordsPerPage with ${memory}; the words of all pages may take ` +
+        `${formatBytes(MOST_COLUMN_BYTES)}, these would take ${
+          formatBytes(wordBytes)
+        }; give fewer words or less memory`,
     );
   }
   checkHostMemory(

@@ -53,7 +53,7 @@ export class Arena {
     if (this.columns.some((c) => c.name === name)) {
       throw new Error(`the arena has a column "${name}" already`);
     }
-    const buffer = new ArrayBuffer((length * bytesEach + 3) & ~3);
+    const buffer = new ArrayBuffer(4 * Math.ceil((length * bytesEach) / 4));
     const data = make(buffer);
     const words = new Uint32Array(buffer);
     this.columns.push({ name, data, words, rows, whole: [0, words.length] });

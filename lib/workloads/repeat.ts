@@ -2,7 +2,8 @@
  * Any workload, again and again.
  * @module
  */
-import { checkOptions, wholeNumber } from "../arguments.ts";
+import { checkOptions, describe, during, wholeNumber } from "../arguments.ts";
+import { UsageError } from "../errors.ts";
 import type { Started, Workload } from "../machine/workload.ts";
 import { AccessResult } from "../mm/access.ts";
 import { type Proc, site } from "../sim/sim.ts";
@@ -23,7 +24,7 @@ export interface RepeatOptions {
  * @param times how often, 1 or more
  * @param options time between the rounds
  * @returns the workload; its counts are those of all rounds
- * @throws {UsageError} for a count that is no whole number, or a pause that is no time
+ * @throws {UsageError} for what is no workload, a count that is no whole number, or a pause that is no time
  *
  * @example
  * ```ts
@@ -36,9 +37,17 @@ export interface RepeatOptions {
  * ```
  */
 export function repeat(workload: Workload, times: number, options: RepeatOptions = {}): Workload {
+  if (typeof workload?.start !== "function" || workload.together !== undefined) {
+    throw new UsageError(
+      `Cannot repeat: got ${
+        workload?.together === undefined ? describe(workload) : "a workload that takes turns"
+      }; ` +
+        "a workload that can run alone is allowed; write for example repeat(touch(heap), 3)",
+    );
+  }
   checkOptions("repeat", options, { pause: true }, '{ pause: "1 ms" }');
   const rounds = wholeNumber("repeat", "times", times, 1, 1_000_000),
-    pauseNs = nanoseconds(options.pause ?? 0);
+    pauseNs = during("repeat: pause", () => nanoseconds(options.pause ?? 0));
   return {
     name: `${rounds} times: ${workload.name}`,
     process: workload.process,
