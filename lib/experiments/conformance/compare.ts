@@ -115,7 +115,7 @@ function sideBySide(linux: Observation, lab: Observation): string[] {
     }
   }
   const width = Math.max(5, ...rows.map(([, a]) => a.length)),
-    names = Math.max(4, ...rows.map(([n]) => n.length));
+    names = Math.max(3, ...rows.map(([n]) => n.length));
   return [
     `  ${"map".padEnd(names)}  ${"Linux".padEnd(width)}  lab`,
     ...rows.map(([n, a, b]) => `  ${n.padEnd(names)}  ${a.padEnd(width)}  ${b}${a === b ? "" : "   <"}`),

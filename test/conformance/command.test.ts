@@ -1,0 +1,80 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { gzipSync } from "node:zlib";
+import { afterAll, expect, test } from "vitest";
+import { ROOT } from "../../lib/cli/setup.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "hmmlab-conformance-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function conformance(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["run", "-A", "--quiet", "lib/cli/conformance.ts", ...args],
+    { cwd: ROOT, encoding: "utf8", maxBuffer: 1 << 28 },
+  );
+  return { status, stdout, stderr, lines: stdout.trimEnd().split("\n") };
+}
+
+const empty = { p: "P", err: "", ev: [], pm: { P: {} }, sn: {}, mr: { P0: {} } };
+const good = { id: "good", ops: [{ ...empty, op: "open 0" }] };
+const bad = { id: "bad", ops: [{ ...empty, op: "open 0", err: "EPERM" }] };
+const late = { id: "late", ops: [{ ...empty, op: "open 0", ev: ["S:CLEAR:P:A+0:1:-"] }] };
+const lines = [JSON.stringify(good), "{", JSON.stringify(bad), "", JSON.stringify(late)].join("\n");
+const plain = join(folder, "some.jsonl"), packed = join(folder, "some.jsonl.gz");
+writeFileSync(plain, lines);
+writeFileSync(packed, gzipSync(lines));
+
+test("differences and broken lines are reported, and the rest goes on", () => {
+  const { status, lines: said, stdout } = conformance(plain, packed);
+  expect(said.slice(-2)).toEqual(["state: 4 of 6 programs agree", "events: 4 of 6 programs agree"]);
+  expect(stdout).toContain("some.jsonl line 2: no JSON");
+  expect(stdout).toContain("some.jsonl.gz line 3: bad: operation 1 of 1: open 0");
+  expect(stdout).toContain("some.jsonl line 5: late: operation 1 of 1: open 0");
+  expect(status).toBe(1);
+});
+
+test("one program, some fields, as JSON", () => {
+  const one = conformance("--only", "bad", "--fields", "sn,mr", plain);
+  expect(one.lines).toEqual(["state: 1 of 1 programs agree", "events: 1 of 1 programs agree"]);
+  expect(one.status).toBe(0);
+  const json = JSON.parse(conformance("--json", "--runner", "steps", plain).stdout);
+  expect(json).toMatchObject({
+    runner: "steps",
+    programs: 3,
+    state: { agree: 2, reasons: { "err after open": 1 } },
+    events: { agree: 2, reasons: { "ev after open": 1 } },
+    broken: [{ line: 2 }],
+    differences: [{ id: "bad", line: 3, operation: "open", state: { op: 0, reason: "err" } }, { id: "late" }],
+  });
+});
+
+test.for<[args: string[], what: RegExp]>([
+  [["--runner", "step"], /no runner|runner "step"; did you mean steps/],
+  [["--fields", "pn"], /field "pn"; did you mean pm/],
+  [["--fields", ","], /no fields/],
+  [["--only", "none", plain], /no program of that name/],
+  [[join(folder, "absent.jsonl")], /absent\.jsonl, which is not there/],
+  [["--frobnicate"], /usage: deno task conformance/],
+])("wrong use %j is refused", ([args, what]) => {
+  const { status, stderr } = conformance(...args);
+  expect(stderr).toMatch(what);
+  expect(stderr).not.toMatch(/^\s+at /m);
+  expect(status).toBe(2);
+});
+
+/** Programs of all transcripts that agree at least; both numbers only ever grow. */
+const AGREE = { state: 6163, events: 6149 };
+
+test("nearly every transcript of the repository agrees", () => {
+  const { stdout } = conformance("--json"), all = JSON.parse(stdout);
+  expect(all.programs).toBe(6431);
+  expect(all.broken).toEqual([]);
+  expect(all.state.agree, JSON.stringify(all.state.reasons, null, 2)).toBeGreaterThanOrEqual(AGREE.state);
+  expect(all.events.agree, JSON.stringify(all.events.reasons, null, 2)).toBeGreaterThanOrEqual(AGREE.events);
+  const threw = Object.keys(all.state.reasons).filter((reason) => reason.startsWith("threw"));
+  expect(threw).toEqual([]);
+}, 180_000);
