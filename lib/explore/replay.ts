@@ -44,7 +44,7 @@ export function replayModel(model: Model, schedule: string): Replayed {
       ? `a choice of ${n} ("?0" to "?${DIGITS[n - 1]}") is made`
       : `${n} actors ("0" to "${DIGITS[n - 1]}") can go on`;
     if ((schedule[at] === "?") !== choice) throw wrong(where);
-    const x = DIGITS.indexOf(schedule[choice ? at + 1 : at] ?? "");
+    const x = DIGITS.indexOf(schedule[choice ? at + 1 : at] ?? " ");
     if (x < 0 || x >= n) throw wrong(where);
     at += choice ? 2 : 1;
     return x;

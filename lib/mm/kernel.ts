@@ -216,7 +216,8 @@ export class Kernel {
     const mm = this.tryNewMm();
     if (mm >= 0) return mm;
     throw new UsageError(
-      `Cannot make another process: this machine was built for ${this.mmInUse.length}; give machine({ processes }) more.`,
+      `Cannot make a process: got one more than the ${this.mmInUse.length} that this machine was built for; ` +
+        `write for example machine({ processes: ${2 * this.mmInUse.length} })`,
     );
   }
 
