@@ -121,6 +121,8 @@ export class Player {
   private readonly processes = new Map<string, PlayedProcess>();
   private readonly regions = new Map<string, PlayedRegion>();
   private readonly log: EventLog;
+  /** What was in use before the program began. */
+  private readonly atStart: { readonly frames: number; readonly vmas: number; readonly tables: number };
 
   /**
    * @param spec of `conformanceSpec()`
@@ -136,6 +138,8 @@ export class Player {
       return undefined;
     });
     this.add("P", this.bench.machine.kernel.newMm());
+    const { pages, ram, vmas, tables } = this.kernel;
+    this.atStart = { frames: pages.used(ram), vmas: vmas.length, tables: tables.tables };
   }
 
   private add(name: string, mm: number): PlayedProcess {
@@ -173,6 +177,32 @@ export class Player {
     };
     this.log.take();
     return observation;
+  }
+
+  /**
+   * Ends every process, as the end of a program does.
+   *
+   * @returns what of the machine is still in use although nobody is left to use it; empty when nothing leaked
+   */
+  end(): string[] {
+    for (const p of this.processes.values()) if (!p.exited) this.exit(p);
+    this.log.take();
+    const { kernel: k } = this, left: string[] = [];
+    const expect = (what: string, found: number, wanted: number) => {
+      if (found !== wanted) left.push(`${what}: ${found} instead of ${wanted}`);
+    };
+    for (const zone of k.pages.zones) {
+      expect(`frames of ${zone.name} in use`, k.pages.used(zone), zone === k.ram ? this.atStart.frames : 0);
+    }
+    for (const p of this.processes.values()) {
+      expect(`anonymous pages of ${p.name}`, k.rssAnon[p.mm], 0);
+      expect(`swapped pages of ${p.name}`, k.rssSwap[p.mm], 0);
+    }
+    expect("vmas", k.vmas.length, this.atStart.vmas);
+    expect("page tables beside roots", k.tables.tables - this.processes.size, this.atStart.tables - 1);
+    expect("users of inodes", k.inodes.users.reduce((n, u) => n + u, 0), 0);
+    expect("users of swap slots", k.swap.users.reduce((n, u) => n + u, 0), 0);
+    return left;
   }
 
   private get kernel() {
