@@ -50,7 +50,8 @@ function bound(sub: Subscription): Bound {
 }
 
 /**
- * Begins a look at the page table: mmu_interval_read_begin(). Waits until no invalidation is under way.
+ * Begins a look at the page table: mmu_interval_read_begin(). Waits until no invalidation is under way. The example of
+ * {@linkcode driver} shows all calls of a driver in their order.
  *
  * @param sub the subscription that the driver was given
  * @returns the sequence, for {@linkcode mmuIntervalReadRetry}

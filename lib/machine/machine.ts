@@ -84,6 +84,15 @@ const SLICE_MS = 50;
  * A simulated machine: a host with memory and CPUs, devices, processes. {@linkcode machine} builds it.
  *
  * Each device is also a property of it, by its name: `m.gpu`.
+ *
+ * @example
+ * ```ts
+ * import { machine, show } from "hmmlab";
+ *
+ * const m = machine({ memory: "1 GiB", devices: { gpu: { profile: "titan-v", memory: "256 MiB" } } });
+ * m.process().mmap("512 MiB");
+ * await show(m); // its memories, and how much of them is in use
+ * ```
  */
 export class Machine implements Displayable {
   /** What it is made of. */

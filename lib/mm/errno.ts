@@ -42,6 +42,11 @@ const NAMES: Readonly<Record<number, string>> = {
  *
  * @param rc what an operation returned: 0 or a negated error number
  * @returns "" for success, else "EFAULT" and the like
+ *
+ * @example
+ * ```ts
+ * console.log(errnoName(-EFAULT)); // EFAULT
+ * ```
  */
 export function errnoName(rc: number): string {
   return rc >= 0 ? "" : NAMES[-rc] ?? `errno ${-rc}`;

@@ -112,6 +112,14 @@ function forPage(chart: Chart): Record<string, unknown> {
  * @param title the page's title
  * @param options a lead paragraph
  * @returns the page's text (UTF-8, some 900 kB, most of it the drawing scripts)
+ *
+ * @example
+ * ```ts
+ * import { columnsOf, renderPage } from "hmmlab";
+ *
+ * const runs = columnsOf("Runs", [{ seed: 1, faults: 80 }]);
+ * console.log((await renderPage([], [runs], "Two seeds")).includes("<table")); // true
+ * ```
  */
 export async function renderPage(
   charts: readonly Chart[],

@@ -4,7 +4,19 @@
  */
 import type { Columns } from "./columns.ts";
 
-/** The key of the method that `show` looks for. */
+/**
+ * The key of the method that `show` looks for: an object with it says itself what it wants shown.
+ *
+ * @example
+ * ```ts
+ * import { columnsOf, DISPLAY, type Displayable, show } from "hmmlab";
+ *
+ * const answer: Displayable = {
+ *   [DISPLAY]: () => ({ text: "two seeds", tables: [columnsOf("Runs", [{ seed: 1 }, { seed: 2 }])] }),
+ * };
+ * await show(answer);
+ * ```
+ */
 export const DISPLAY: unique symbol = Symbol.for("hmmlab.display") as never;
 
 /** What an object wants shown: a few lines of text and the tables behind them. */
@@ -22,10 +34,15 @@ export interface Displayable {
 }
 
 /**
- * Tells whether a value implements {@link Displayable}.
+ * Tells whether a value implements {@linkcode Displayable}.
  *
  * @param x any value
  * @returns true if `show` can print it by its own text and tables
+ *
+ * @example
+ * ```ts
+ * console.log(isDisplayable({ [DISPLAY]: () => ({ text: "two seeds" }) })); // true
+ * ```
  */
 export function isDisplayable(x: unknown): x is Displayable {
   return typeof x === "object" && x !== null && DISPLAY in x;

@@ -20,7 +20,19 @@ export interface Aggregate {
   readonly fraction?: number;
 }
 
-/** Makes the aggregates that {@linkcode DataTable.rollup} takes. */
+/**
+ * Makes the aggregates that {@linkcode DataTable.rollup} takes.
+ *
+ * @example
+ * ```ts
+ * import { agg, columnsOf, desc, toArquero } from "hmmlab";
+ *
+ * const rows = [{ kind: "fault", ns: 900 }, { kind: "flush", ns: 2000 }, { kind: "fault", ns: 1100 }];
+ * const table = await toArquero(columnsOf("Spans", rows, { ns: "ns" }));
+ * const mean = table.groupby("kind").rollup({ n: agg.count(), meanNs: agg.mean("ns") }).orderby(desc("meanNs"));
+ * console.log(mean.objects()[0]); // { kind: "flush", n: 1, meanNs: 2000 }
+ * ```
+ */
 export const agg: {
   /** The number of rows. */
   count(): Aggregate;
@@ -63,6 +75,11 @@ export interface Descending {
  *
  * @param column the column
  * @returns the key
+ *
+ * @example
+ * ```ts
+ * console.log(desc("meanNs")); // { desc: "meanNs" }
+ * ```
  */
 export function desc(column: string): Descending {
   return { desc: column };
@@ -366,6 +383,14 @@ export async function toArquero<R extends object = Row>(c: Columns): Promise<Dat
  * @param options a title, and units by column name; a DataTable has its own
  * @returns its rows in order; numbers as typed arrays, big integers and booleans as numbers, anything else as strings
  * @throws {UsageError} if it is no such table
+ *
+ * @example
+ * ```ts
+ * import { columnsOf, fromArquero, toArquero } from "hmmlab";
+ *
+ * const table = await toArquero(columnsOf("Runs", [{ seed: 1 }, { seed: 2 }]));
+ * console.log(fromArquero(table.slice(1)).columns.seed); // Float64Array [ 2 ]
+ * ```
  */
 export function fromArquero(
   table: unknown,

@@ -63,6 +63,14 @@ function typeOf(flechette: Flechette, data: ColumnData): import("@uwdata/flechet
  * @returns its columns; numbers of types that {@linkcode Columns} has not become Float64Array, missing ones NaN; title
  * and units where {@linkcode toArrow} (or another writer) put them into the metadata
  * @throws {UsageError} if the bytes are no Arrow data or are cut
+ *
+ * @example
+ * ```ts
+ * import { columnsOf, fromArrow, toArrow } from "hmmlab";
+ *
+ * const bytes = await toArrow(columnsOf("Runs", [{ seed: 1, ns: 900 }], { ns: "ns" }));
+ * console.log((await fromArrow(bytes)).units); // { ns: "ns" }
+ * ```
  */
 export async function fromArrow(bytes: Uint8Array): Promise<Columns> {
   if (!(bytes instanceof Uint8Array) || bytes.length === 0) {

@@ -73,6 +73,12 @@ const SIDECAR = v.object({
  * @returns The trace.
  * @throws UsageError naming file and cause when the file is missing, cut, of another kind or another version, when its
  *   counts do not add up, a page lies outside the regions, or a sidecar lies beside it that tells of another file.
+ *
+ * @example
+ * ```ts
+ * // A path as `deno task trace` wrote it; where nothing lies, the error says so.
+ * await readTraceFile("make.parquet").catch((error) => console.log(error.name)); // UsageError
+ * ```
  */
 export async function readTraceFile(file: string | Uint8Array): Promise<PageTrace> {
   if (typeof file !== "string") return (await decodeTrace(file, "from bytes")).trace;
@@ -184,6 +190,11 @@ export function touchedPages(trace: PageTrace): number {
  *
  * @returns Their names, sorted.
  * @throws UsageError when this copy of hmmlab came without its datasets.
+ *
+ * @example
+ * ```ts
+ * console.log((await traceNames()).includes("gzip-licenses")); // true
+ * ```
  */
 export async function traceNames(): Promise<string[]> {
   let files: string[];
@@ -207,6 +218,12 @@ export async function traceNames(): Promise<string[]> {
  * @param name One of {@link traceNames}, such as "sqlite3-join".
  * @returns The trace.
  * @throws UsageError when there is no such trace.
+ *
+ * @example
+ * ```ts
+ * const { rows, pages, source } = await builtinTrace("gzip-licenses");
+ * console.log(rows > 0, pages > 0, source.command !== undefined); // true true true
+ * ```
  */
 export async function builtinTrace(name: string): Promise<PageTrace> {
   const names = await traceNames();
