@@ -110,7 +110,8 @@ class Range implements DriverRange {
  *
  * @param sub the subscription that guards it
  * @param r pages `start` to `end`
- * @param options `defaultFlags`: HMM_PFN_REQ_ flags for every page
+ * @param options `defaultFlags`: HMM_PFN_REQ_ flags for every page; `owner`: whose device-private pages to report, which
+ * changes nothing yet, since a driver of one's own has no device memory
  * @returns the range, its `pfns` empty and its `seq` still to be set
  * @throws {UsageError} for another subscription than the driver's, or no range of pages
  */

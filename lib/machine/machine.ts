@@ -77,6 +77,11 @@ function checkRunOptions(o: RunOptions): void {
   wholeNumber("run", "events", events, 0, MOST_EVENTS);
 }
 
+/** "1 vma", "2 vmas". */
+function counted(n: number, what: string): string {
+  return `${formatCount(n)} ${what}${n === 1 ? "" : "s"}`;
+}
+
 /** Wall time between two looks at progress, budget and signal. */
 const SLICE_MS = 50;
 
@@ -268,11 +273,12 @@ export class Machine implements Displayable {
       else if (options.runner === "steps") steps(sim, actors);
       else {
         const clock = new Clock(sim, actors);
-        let slice = 1000;
+        // An event can be a single page or a batch of a thousand: how many make a slice is found from below.
+        let slice = 16;
         for (let from = performance.now(); !clock.run(slice);) {
           const now = performance.now(), ms = now - from;
           if (ms < SLICE_MS / 2) slice = Math.min(slice * 2, 1_000_000);
-          else if (ms > SLICE_MS * 2) slice = Math.max(slice >> 1, 16);
+          else if (ms > SLICE_MS * 2) slice = Math.max(Math.floor((slice * SLICE_MS) / ms), 16);
           if (ms < SLICE_MS / 4) continue;
           const wallSeconds = (now - t0) / 1000;
           tell(wallSeconds);
@@ -349,11 +355,9 @@ export class Machine implements Displayable {
   [DISPLAY](): Display {
     const { sim, tables, deviceTables, vmas } = this.kernel;
     return {
-      text: `machine with seed ${this.spec.kernel.seed}: ${formatCount(vmas.length)} vmas, ${
-        formatCount(tables.tables)
-      } page-table pages, ${formatCount(deviceTables.tables)} on devices, ${
-        formatBytes(sim.state.usedBytes)
-      } of state`,
+      text: `machine with seed ${this.spec.kernel.seed}: ${counted(vmas.length, "vma")}, ${
+        counted(tables.tables, "page-table page")
+      } and ${formatCount(deviceTables.tables)} on devices, ${formatBytes(sim.state.usedBytes)} of state`,
       tables: [this.parts()],
     };
   }
@@ -375,7 +379,7 @@ export class Machine implements Displayable {
  * import { machine, show, stream, touch } from "hmmlab";
  *
  * const m = machine({ host: "epyc-7551p", devices: { gpu: "titan-v" }, seed: 1 });
- * const heap = m.process().mmap("16 MiB");
+ * const heap = m.process().mmap("1 MiB");
  * const run = await m.run({ cpu: touch(heap), gpu: stream(m.gpu, heap) });
  * await show(run);
  * ```
