@@ -34,6 +34,7 @@ import { mlock, munlock } from "../../mm/mlock.ts";
 import { mmap, mprotect, munmap } from "../../mm/mmap.ts";
 import { mremap } from "../../mm/mremap.ts";
 import { VM_READ, VM_SHARED, VM_WRITE } from "../../mm/vma.ts";
+import type { Machine } from "../../machine/machine.ts";
 import type { MachineSpec } from "../../machine/spec.ts";
 import { Bench, type OpenFile, type PlayedProcess, type RunnerName } from "./machine.ts";
 import {
@@ -203,6 +204,16 @@ export class Player {
     expect("users of inodes", k.inodes.users.reduce((n, u) => n + u, 0), 0);
     expect("users of swap slots", k.swap.users.reduce((n, u) => n + u, 0), 0);
     return left;
+  }
+
+  /** The machine that the program runs on. */
+  get machine(): Machine {
+    return this.bench.machine;
+  }
+
+  /** Its processes by name, those that have ended too. */
+  get played(): ReadonlyMap<string, PlayedProcess> {
+    return this.processes;
   }
 
   private get kernel() {
