@@ -234,6 +234,9 @@ export class Exploration implements Displayable {
   }
 }
 
+/** Wall time between two looks at progress, signal and interrupts. */
+const SLICE_MS = 50;
+
 /**
  * Explores every interleaving of a race: it stops before every access to what others reach, and tries who goes on.
  *
@@ -264,8 +267,15 @@ export async function explore(race: Litmus, options: ExploreOptions = {}): Promi
   checkExplore(options);
   const revert = options.revert ?? [], { model, actors } = buildModel(`explore "${race.name}"`, race, revert);
   const search = new Search(model, options), interrupts = watchInterrupts();
+  let steps = 500;
   try {
-    while (!search.run(20_000) && !options.signal?.aborted) {
+    for (
+      let from = performance.now();
+      !search.run(steps) && !options.signal?.aborted;
+      from = performance.now()
+    ) {
+      const ms = performance.now() - from;
+      steps = Math.max(100, Math.floor(steps * Math.min(2, SLICE_MS / Math.max(1, ms))));
       options.progress?.(search.result().states);
       await breathe();
       if (interrupts.raised) {

@@ -61,6 +61,10 @@ function raise(): void {
   for (const watch of watches) watch.raised = true;
 }
 
+function listen(): void {
+  if (watches.size > 0 && !process.listeners("SIGINT").includes(raise)) process.on("SIGINT", raise);
+}
+
 /**
  * Watches for a notebook's interrupt (SIGINT) while long work goes on in slices.
  *
@@ -70,10 +74,13 @@ function raise(): void {
  * @returns the watch, to be released when the work ends
  */
 export function watchInterrupts(): InterruptWatch {
-  const watch = new Watch();
-  if (jupyterKernel() === undefined) return watch;
-  if (!process.listeners("SIGINT").includes(raise)) process.on("SIGINT", raise);
+  const watch = new Watch(), kernel = jupyterKernel();
+  if (kernel === undefined) return watch;
   watches.add(watch);
+  // tslab runs a cell up to its first await with node:vm's breakOnSigint. That puts SIGINT back to ending the process
+  // when it is over, under a listener that came meanwhile; so none may come then.
+  if (kernel === "tslab") setTimeout(listen, 0);
+  else listen();
   return watch;
 }
 

@@ -1,0 +1,42 @@
+/** Every notebook from a fresh kernel, on both kernels, with its small parameters. */
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { executeNotebook, outputFaults, smallParameters } from "../../lib/cli/notebooks/execute.ts";
+import { KERNELS } from "../../lib/cli/notebooks/kernels.ts";
+import { readNotebook } from "../../lib/cli/notebooks/notebook.ts";
+import { notebookNames, NOTEBOOKS } from "../../lib/cli/notebooks.ts";
+
+test.each(notebookNames())("%s runs on both kernels alike, within ten seconds", async (name) => {
+  const notebook = readNotebook(join(NOTEBOOKS, `${name}.ipynb`)), parameters = smallParameters(notebook);
+  expect(Object.keys(parameters)).not.toEqual([]);
+  const runs = await Promise.all(
+    KERNELS.map((kernel) => executeNotebook(notebook, kernel, { cwd: NOTEBOOKS, parameters })),
+  );
+  for (const run of runs) {
+    expect(run.faults, run.kernel).toEqual([]);
+    expect(run.late, `outputs of ${run.kernel} that a plain client would lose`).toBe(0);
+    // Twice what is asked for: another suite may have one of two cores.
+    expect(run.seconds, run.kernel).toBeLessThan(20);
+  }
+  expect(runs[0].digests.length).toBeGreaterThan(0);
+  expect(runs[1].digests).toEqual(runs[0].digests);
+}, 120_000);
+
+test.each(notebookNames())("%s is committed with outputs that render everywhere", (name) => {
+  const { cells, metadata } = readNotebook(join(NOTEBOOKS, `${name}.ipynb`));
+  const code = cells.filter((cell) => cell.cell_type === "code");
+  expect(code.map((cell) => cell.execution_count)).toEqual(code.map((_, i) => i + 1));
+  for (const cell of code) {
+    expect(outputFaults(cell.outputs ?? []), cell.id).toEqual([]);
+    expect(cell.outputs?.filter((o) => o.output_type === "error"), cell.id).toEqual([]);
+  }
+  expect(new Set(cells.map((cell) => cell.id)).size).toBe(cells.length);
+  expect((metadata.kernelspec as { name: string }).name).toBe("deno");
+  // A story: it begins with a title and a question, and charts answer.
+  expect(cells[0].source).toMatch(/^# /);
+  expect(cells.some((cell) => cell.cell_type === "markdown" && cell.source.includes("?"))).toBe(true);
+  const charts = code.flatMap((cell) => cell.outputs ?? []).filter((o) =>
+    o.output_type === "display_data" && "application/vnd.vegalite.v5+json" in o.data
+  );
+  expect(charts.length).toBeGreaterThan(0);
+});
