@@ -19,6 +19,12 @@ const COUNT = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 /** Parquet's INT32 has a sign, and the writer takes no larger unsigned number either. */
 const MOST = 2 ** 31 - 1;
 
+// Not v.record, which leaves out a key that is called "prototype" or "constructor".
+const SOURCE = v.custom<Readonly<Record<string, string>>>((x) =>
+  typeof x === "object" && x !== null && !Array.isArray(x) &&
+  Object.values(x).every((s) => typeof s === "string")
+);
+
 const META = v.object({
   version: v.literal(TRACE_VERSION),
   name: v.string(),
@@ -26,7 +32,7 @@ const META = v.object({
   references: COUNT,
   pages: v.pipe(COUNT, v.maxValue(MOST)),
   regions: v.array(v.object({ startVpn: COUNT, pages: v.pipe(COUNT, v.minValue(1)), firstPage: COUNT })),
-  source: v.record(v.string(), v.string()),
+  source: SOURCE,
 });
 
 /** Builds the error of everything that can be wrong with a trace file. */

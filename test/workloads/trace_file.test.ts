@@ -30,7 +30,7 @@ const small: PageTrace = {
   count: Uint32Array.of(1, 7, 2 ** 31 - 1, 3),
   pages: 3,
   regions: [{ startVpn: 0x4a3c, pages: 2, firstPage: 0 }, { startVpn: 2 ** 35, pages: 1, firstPage: 2 }],
-  source: { program: "made up", filter: "1" },
+  source: { program: "made up", filter: "1", prototype: "kept", constructor: "kept" },
 };
 
 /** A Parquet file as encodeTrace makes it, but with any content. */
