@@ -6,7 +6,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { getUserPage } from "../mm/gup.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { type Invalidation, MMU_NOTIFY_EXCLUSIVE } from "../mm/notifier.ts";
-import { PG_DIRTY } from "../mm/pages.ts";
+import { HUGE_PAGES, PG_DIRTY, PG_LARGE } from "../mm/pages.ts";
 import { PTE_DIRTY, PTE_EXCLUSIVE, PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
 
 /** In the result: the page could not be made exclusive. */
@@ -43,7 +43,7 @@ export function* makeDeviceExclusiveRange(
   let got = 0;
   for (let v = start; v < end; v++) {
     sim.call(a, AT_GUP, v, start, end, owner);
-    const pfn = yield* getUserPage(k, a, mm, v, true);
+    const pfn = yield* getUserPage(k, a, mm, v, true, false, true);
     sim.ret(a);
     if (pfn < 0) {
       if (got === 0) return pfn;
@@ -53,7 +53,8 @@ export function* makeDeviceExclusiveRange(
   }
   for (let i = 0; i < got; i++) {
     const pfn = pfns[i];
-    if (!pages.trylock(pfn)) {
+    // Of a large folio only the first page can be had, and with it goes the whole (6.12).
+    if (pages.head(pfn) !== pfn || !pages.trylock(pfn)) {
       pages.put(a, pfn);
       pfns[i] = NOT_EXCLUSIVE;
       continue;
@@ -81,34 +82,42 @@ function* makeExclusive(
   const { sim, pages, tables, vmas } = k;
   if (pages.mapping[pfn] === 0) return false; // files and shared memory cannot be exclusive
   let valid = false;
-  for (const at of vmas.mapping(pages.mapping[pfn], pages.index[pfn])) {
-    const space = vmas.mm[at.vma];
+  const n = pages.flags[pfn] & PG_LARGE ? HUGE_PAGES : 1;
+  for (const at of vmas.anon.placesOf(pages.mapping[pfn], pages.index[pfn], n)) {
+    const space = vmas.mm[at.vma], { start, end } = at;
     const event: Invalidation = {
       mm: space,
-      start: at.vpn,
-      end: at.vpn + 1,
+      start,
+      end,
       event: MMU_NOTIFY_EXCLUSIVE,
       owner,
       blockable: true,
       seq: 0,
     };
-    sim.call(a, AT_NOTIFY, vpn, pfn, at.vpn, valid ? 1 : 0);
+    sim.call(a, AT_NOTIFY, vpn, pfn, start, valid ? 1 : 0);
     yield* k.notifiers.start(a, event);
-    const e = tables.entry(k.root[space], at.vpn);
-    if (e >= 0) yield* k.waitPtl(a, e - (at.vpn & 511));
+    const leaf = tables.leaf(k.root[space], start);
+    if (leaf >= 0) yield* k.waitPtl(a, leaf);
     sim.ret(a);
-    if (e >= 0 && (tables.kind[e] & PTE_KIND) === PTE_PRESENT && tables.pfn[e] === pfn) {
-      const pte = tables.kind[e];
-      if (pte & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
-      if (space === mm && at.vpn === vpn && pte & PTE_WRITE) valid = true;
+    for (let v = start; leaf >= 0 && v < end; v++) {
+      const e = leaf + (v & 511), page = tables.pfn[e], pte = tables.kind[e];
+      if ((pte & PTE_KIND) !== PTE_PRESENT || page < pfn || page >= pfn + n) continue;
+      if (pte & PTE_DIRTY) pages.flags[page] |= PG_DIRTY;
+      if (space === mm && v === vpn && page === pfn && pte & PTE_WRITE) valid = true;
       // The mapping's reference now belongs to the entry; it no longer counts as a mapping.
       tables.kind[e] = PTE_EXCLUSIVE | (pte & PTE_WRITE);
-      pages.mapcount[pfn]--;
-      k.ptlSpend(a, e - (at.vpn & 511), k.phase.pte, k.cost.pteInstallNs);
-      k.flushTlb(a, space, at.vpn, at.vpn + 1);
+      pages.mapcount[page]--;
+      k.ptlSpend(a, leaf, k.phase.pte, k.cost.pteInstallNs);
     }
+    k.flushTlb(a, space, start, end);
     k.notifiers.end(a, event);
-    if (pages.mapcount[pfn] === 0) break;
+    if (!mapped(k, pfn, n)) break;
   }
-  return valid && pages.mapcount[pfn] === 0;
+  return valid && !mapped(k, pfn, n);
+}
+
+/** Whether any of `n` pages is still mapped. */
+function mapped(k: Kernel, pfn: number, n: number): boolean {
+  for (let p = pfn; p < pfn + n; p++) if (k.pages.mapcount[p] > 0) return true;
+  return false;
 }

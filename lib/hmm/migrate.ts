@@ -7,10 +7,11 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL } from "../mm/errno.ts";
+import { splitHugePage } from "../mm/huge.ts";
 import { type Kernel, REVERT_FAULT_LOCK } from "../mm/kernel.ts";
 import { removeMigrationEntries, restoreNow, tryToMigrate } from "../mm/migration_entry.ts";
 import { type Invalidation, MMU_NOTIFY_MIGRATE, TOLD } from "../mm/notifier.ts";
-import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LRU, ZERO_PFN } from "../mm/pages.ts";
+import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LRU, ZERO_PFN } from "../mm/pages.ts";
 import {
   PTE_ANON_EXCLUSIVE,
   PTE_DEVICE,
@@ -120,6 +121,15 @@ function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
       sim.mark(a, AT_COLLECT, v, m.start, m.end, m.cpages);
       yield DUE;
     }
+    if (tables.huge(k.root[m.mm], v) >= 0) {
+      sim.call(a, AT_COLLECT, v, m.start, m.end, m.cpages);
+      const split = yield* splitHugePage(k, a, m.mm, v);
+      sim.ret(a);
+      if (!split) {
+        v = end; // busy: its pages stay where they are (migrate_vma_collect_skip)
+        continue;
+      }
+    }
     const leaf = tables.leaf(k.root[m.mm], v);
     if (leaf < 0) {
       // Nothing was ever mapped: pages of zeros to be made where they shall live, without a fault; a file makes its own.
@@ -178,7 +188,7 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
         if (pages.zoneOf(pfn).owner !== m.owner) return false;
         break;
       }
-      if (!(m.flags & MIGRATE_VMA_SELECT_SYSTEM)) return false;
+      if (!(m.flags & MIGRATE_VMA_SELECT_SYSTEM) || pages.flags[pfn] & PG_LARGE) return false;
       if (pfn === ZERO_PFN) {
         m.src[i] = MIGRATE_PFN_MIGRATE;
         m.cpages++;

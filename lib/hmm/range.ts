@@ -7,6 +7,7 @@ import { EBUSY, EFAULT, EPERM, VM_FAULT_DONE, VM_FAULT_RETRY } from "../mm/errno
 import { handleMmFault } from "../mm/fault.ts";
 import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE } from "../mm/fault_anon.ts";
 import type { Kernel } from "../mm/kernel.ts";
+import { ZERO_PFN } from "../mm/pages.ts";
 import { PTE_DEVICE, PTE_KIND, PTE_MIGRATION, PTE_NONE, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
 
@@ -20,6 +21,8 @@ export const HMM_PFN_ERROR = 0x2000_0000;
 export const HMM_PFN_REQ_FAULT: number = HMM_PFN_VALID;
 /** Input: make the page writable. */
 export const HMM_PFN_REQ_WRITE: number = HMM_PFN_WRITE;
+/** Output: the page is mapped as part of a 2 MiB page: hmm_pfn_to_map_order() is 9. */
+export const HMM_PFN_ORDER_PMD = 0x0400_0000;
 /** The bits of an entry that are the frame number. */
 export const HMM_PFN_MASK = 0x03ff_ffff;
 
@@ -102,19 +105,24 @@ function* walkPiece(
   at: Float64Array,
 ): Proc<number> {
   const { sim, tables, pages } = k, { pfns } = range;
-  const leaf = tables.leaf(k.root[range.mm], start);
+  const leaf = tables.leaf(k.root[range.mm], start),
+    huge = leaf < 0 ? tables.huge(k.root[range.mm], start) : -1;
   for (let v = start; v < end; v++) {
     const i = v - range.start;
     if (sim.grain === 1 && sim.due(a)) {
       sim.mark(a, AT_PAGE, v, end, fold(pfns, i), range.seq);
       yield DUE;
     }
-    const kind = leaf < 0 ? PTE_NONE : tables.kind[leaf + (v & 511)],
-      pfn = leaf < 0 ? 0 : tables.pfn[leaf + (v & 511)];
+    const e = leaf < 0 ? huge : leaf + (v & 511), kind = e < 0 ? PTE_NONE : tables.kind[e];
+    const pfn = e < 0
+      ? 0
+      : leaf < 0 && tables.pfn[e] !== ZERO_PFN
+      ? tables.pfn[e] + (v & 511)
+      : tables.pfn[e];
     let cpu = 0;
     switch (kind & PTE_KIND) {
       case PTE_PRESENT:
-        cpu = HMM_PFN_VALID | (kind & PTE_WRITE ? HMM_PFN_WRITE : 0);
+        cpu = HMM_PFN_VALID | (kind & PTE_WRITE ? HMM_PFN_WRITE : 0) | (leaf < 0 ? HMM_PFN_ORDER_PMD : 0);
         break;
       case PTE_DEVICE:
         if (range.owner !== 0 && pages.zoneOf(pfn).owner === range.owner) {

@@ -6,7 +6,9 @@ import { DUE, type Proc, site } from "../sim/sim.ts";
 import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { cpuMayAccess, userFault } from "./fault.ts";
 import { doAnonymousPages, FAULT_FLAG_USER, FAULT_FLAG_WRITE } from "./fault_anon.ts";
+import { mayFaultHuge } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
+import { ZERO_PFN } from "./pages.ts";
 import {
   PTE_DIRTY,
   PTE_KIND,
@@ -130,6 +132,20 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           sim.progress++;
           continue;
         }
+      } else {
+        const huge = tables.huge(k.root[mm], v), flags = huge < 0 ? 0 : kind[huge];
+        if ((flags & MAPPED) === PTE_PRESENT && (!write || flags & PTE_WRITE)) {
+          kind[huge] = flags | (write ? PTE_YOUNG | PTE_DIRTY : PTE_YOUNG);
+          for (; v < chunk; v++) {
+            const pfn = tables.pfn[huge] === ZERO_PFN ? ZERO_PFN : tables.pfn[huge] + (v & 511);
+            word(k, pfn, v, write, (value + v) >>> 0, out);
+            if (cached) k.tlb.fill(a, mm, v, pfn, (flags & PTE_WRITE) !== 0);
+          }
+          sim.spend(a, phase.access, ns * (v - from));
+          out.pages += v - from;
+          sim.progress++;
+          continue;
+        }
       }
       sim.call(a, AT_FAULT, row, v);
       const vma = vmas.lookup(mm, v);
@@ -137,7 +153,8 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
       if (vma >= 0 && cpuMayAccess(vmas.flags[vma], write)) {
         const last = Math.min(chunk, vmas.end[vma]);
         const flags = FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0);
-        const untouched = (leaf < 0 || kind[leaf + (v & 511)] === PTE_NONE) && !vmas.isFile(vma);
+        const small = leaf >= 0 ? kind[leaf + (v & 511)] === PTE_NONE : !mayFaultHuge(k, vma, v);
+        const untouched = small && !vmas.isFile(vma) && tables.huge(k.root[mm], v) < 0;
         const n = untouched ? yield* doAnonymousPages(k, a, mm, vma, v, last, flags) : -VM_FAULT_RETRY;
         if (n === -VM_FAULT_OOM) rc = VM_FAULT_OOM;
         else if (n < 0) rc = yield* userFault(k, a, mm, v, write);

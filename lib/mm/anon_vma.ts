@@ -218,4 +218,20 @@ export class AnonVmas {
     if (found.length > 1) found.sort((a, b) => pgoff[a.vma] - pgoff[b.vma] || a.entry - b.entry);
     return found;
   }
+
+  /**
+   * The vmas that may map any of `n` pages from `index` on, in the order of a walk, with the range that each maps them at.
+   *
+   * @param anon the pages' anon_vma
+   */
+  placesOf(anon: number, index: number, n: number): { vma: number; start: number; end: number }[] {
+    const { vmas: { start, end, pgoff } } = this;
+    const found: { vma: number; start: number; end: number; entry: number }[] = [];
+    for (let l = this.firstOfAnon[anon]; l !== 0; l = this.linkNextOfAnon[l]) {
+      const vma = this.linkVma[l] - 1, at = start[vma] + (index - pgoff[vma]);
+      const from = Math.max(at, start[vma]), to = Math.min(at + n, end[vma]);
+      if (from < to) found.push({ vma, start: from, end: to, entry: this.linkEntry[l] });
+    }
+    return found.sort((a, b) => pgoff[a.vma] - pgoff[b.vma] || a.entry - b.entry);
+  }
 }

@@ -26,7 +26,7 @@ function restore(k: Kernel, vma: number, e: number): void {
 
 /** Makes an exclusive entry present again if its page can be locked: try_restore_exclusive_pte(). */
 export function restoreExclusiveEntry(k: Kernel, vma: number, e: number): boolean {
-  if (k.pages.flags[k.tables.pfn[e]] & PG_LOCKED) return false;
+  if (k.pages.flags[k.pages.head(k.tables.pfn[e])] & PG_LOCKED) return false;
   restore(k, vma, e);
   return true;
 }
@@ -48,7 +48,7 @@ export function* removeExclusiveEntry(
     e = leaf + (vpn & 511),
     pfn = tables.pfn[e];
   // The reference first, then the lock: between the two the entry may go and with it the page.
-  pages.refcount[pfn]++;
+  pages.get(pfn);
   sim.call(a, AT_LOCK, vpn, pfn);
   while (!pages.trylock(pfn)) yield* pages.waitUnlocked(a, pfn);
   sim.ret(a);

@@ -26,6 +26,7 @@ import {
   prepareAnon,
 } from "./fault_anon.ts";
 import { fileFault } from "./files.ts";
+import { hugeFault, mayFaultHuge, wpHuge } from "./huge.ts";
 import { type Kernel, REVERT_FAULT_LOCK } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
@@ -38,6 +39,7 @@ import {
   PTE_NONE,
   PTE_PRESENT,
   PTE_SWAP,
+  PTE_TABLE,
   PTE_WRITE,
   PTE_YOUNG,
 } from "./pagetable.ts";
@@ -51,6 +53,7 @@ const AT_NOTIFY = site("write fault: notifying");
 const AT_TO_RAM = site("device-private fault: migrate_to_ram");
 const AT_VMA_LOCKED = site("cpu fault: under the vma lock");
 const AT_MMAP_LOCKED = site("cpu fault: under the mmap lock");
+const AT_HUGE = site("fault: with a huge page");
 const AT_SWAP_IN = site("fault: swapping in");
 const AT_WAIT_MIGRATION = site("fault: waiting for a migration");
 
@@ -63,9 +66,9 @@ export function cpuMayAccess(vmFlags: number, write: boolean): boolean {
 function reuseAnon(k: Kernel, a: number, vma: number, pfn: number): boolean {
   const { pages, vmas } = k;
   if (pages.inode[pfn] !== 0 || pages.flags[pfn] & PG_LOCKED) return false;
-  if (pages.refcount[pfn] > 1 + (pages.swap[pfn] !== 0 ? 1 : 0)) return false;
+  if (pages.refs(pfn) > 1 + (pages.swap[pfn] !== 0 ? 1 : 0)) return false;
   k.swap.tryRemove(k, a, pfn);
-  if (pages.refcount[pfn] !== 1) return false;
+  if (pages.refs(pfn) !== 1) return false;
   pages.mapping[pfn] = vmas.anonVma[vma];
   pages.flags[pfn] |= PG_ANON_EXCLUSIVE;
   return true;
@@ -93,7 +96,7 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
   } else {
     sim.spend(a, phase.copy, transferNs(PAGE_SIZE, 0, cost.copyBytesPerSecond));
     pages.copy(pfn, old);
-    pages.refcount[old]++; // or it could be freed meanwhile, used again at this very place, and taken for the same
+    pages.get(old); // or it could be freed meanwhile, used again at this very place, and taken for the same
   }
   if (sim.due(a)) {
     sim.mark(a, AT_COPIED, vpn, pfn, old);
@@ -172,6 +175,25 @@ function* devicePrivateFault(
   return rc === 0 ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }
 
+/** A fault where no leaf table is: by a huge page, or -1 to go on with a small one. */
+function* upperFault(
+  k: Kernel,
+  a: number,
+  mm: number,
+  vma: number,
+  vpn: number,
+  upper: number,
+  flags: number,
+): Proc<number> {
+  const { tables } = k, kind = tables.kind[upper];
+  if (kind === PTE_NONE) return mayFaultHuge(k, vma, vpn) ? yield* hugeFault(k, a, mm, vma, vpn, flags) : -1;
+  if (flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) && !(kind & PTE_WRITE)) {
+    return (yield* wpHuge(k, a, mm, vma, vpn)) ? VM_FAULT_DONE : -1;
+  }
+  tables.kind[upper] |= PTE_YOUNG;
+  return VM_FAULT_DONE;
+}
+
 /**
  * Makes one page of a vma accessible, or finds why not: handle_mm_fault().
  *
@@ -187,9 +209,16 @@ export function* handleMmFault(
   flags: number,
 ): Proc<number> {
   const { sim, tables, pages } = k, write = (flags & FAULT_FLAG_WRITE) !== 0;
-  const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? PTE_NONE : tables.kind[e];
   k.watchFault?.(mm, vpn, flags);
-  if (e < 0 && !tables.upperAlloc(k.root[mm], vpn)) return VM_FAULT_OOM;
+  if (!tables.upperAlloc(k.root[mm], vpn)) return VM_FAULT_OOM;
+  const upper = tables.upper(k.root[mm], vpn);
+  if ((tables.kind[upper] & PTE_KIND) !== PTE_TABLE) {
+    sim.call(a, AT_HUGE, vpn, vma, flags);
+    const rc = yield* upperFault(k, a, mm, vma, vpn, upper, flags);
+    sim.ret(a);
+    if (rc >= 0) return rc;
+  }
+  const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? PTE_NONE : tables.kind[e];
   switch (kind & PTE_KIND) {
     case PTE_NONE: {
       if (k.vmas.isFile(vma)) return yield* fileFault(k, a, mm, vma, vpn, flags);
@@ -211,7 +240,9 @@ export function* handleMmFault(
       const rc = yield* swapIn(k, a, mm, vma, vpn, flags);
       sim.ret(a);
       // A write to a page that came back shared goes on to its copy in the same fault.
-      if (rc !== VM_FAULT_DONE || !write || (tables.kind[e] & (PTE_KIND | PTE_WRITE)) !== PTE_PRESENT) return rc;
+      if (rc !== VM_FAULT_DONE || !write || (tables.kind[e] & (PTE_KIND | PTE_WRITE)) !== PTE_PRESENT) {
+        return rc;
+      }
       return yield* doWpPage(k, a, mm, vma, vpn, flags);
     }
     case PTE_EXCLUSIVE:

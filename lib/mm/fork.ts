@@ -7,6 +7,7 @@ import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
 import { EAGAIN, EBUSY, ENOMEM } from "./errno.ts";
 import { restoreExclusiveEntry } from "./exclusive_entry.ts";
+import { copyHuge, splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_PROTECTION_PAGE } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LRU, ZERO_PFN } from "./pages.ts";
@@ -105,8 +106,13 @@ function* copyVma(k: Kernel, a: number, child: number, vma: number): Proc<number
   let rc = 0;
   const { tables } = k, root = k.root[vmas.mm[vma]];
   for (let v = tables.nextLive(root, start, end); v < end && rc === 0; v = tables.nextLive(root, v, end)) {
-    const stop = Math.min(end, v - (v & 511) + 512);
+    const stop = Math.min(end, v - (v & 511) + 512), huge = tables.huge(root, v);
+    if (huge >= 0 && copyHuge(k, child, v, huge)) {
+      v = stop;
+      continue;
+    }
     sim.call(a, AT_TABLE, vma, copy, v, stop);
+    if (huge >= 0) yield* splitHugeEntry(k, a, vmas.mm[vma], v);
     rc = yield* copyTable(k, a, vma, copy, v, stop);
     sim.ret(a);
     v = stop;
@@ -221,7 +227,7 @@ function copyEntry(
     default:
       throw new Error(`fork meets an entry of kind ${kind & PTE_KIND} at page ${v} of address space ${mm}`);
   }
-  pages.refcount[pfn]++;
+  pages.get(pfn);
   pages.mapcount[pfn]++;
   if (pages.inode[pfn] === 0) k.rssAnon[child]++;
   else k.rssFile[child]++;

@@ -6,6 +6,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { EFAULT, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { handleMmFault } from "./fault.ts";
 import { FAULT_FLAG_REMOTE, FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE } from "./fault_anon.ts";
+import { splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
 import { PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from "./pagetable.ts";
@@ -19,6 +20,7 @@ const AT_FAULT = site("get_user_pages: in a fault");
  * @param vpn virtual page; the mmap lock is held for reading
  * @param write whether the page must be writable (which breaks copy on write)
  * @param longterm whether the reference is a pin that stays: the page then is made this process's own first
+ * @param split whether a huge page is to be mapped by small entries first (FOLL_SPLIT_PMD)
  * @returns the frame, or -EFAULT, -ENOMEM
  */
 export function* getUserPage(
@@ -28,18 +30,26 @@ export function* getUserPage(
   vpn: number,
   write: boolean,
   longterm = false,
+  split = false,
 ): Proc<number> {
   const { sim, tables, pages, vmas } = k, vma = vmas.lookup(mm, vpn);
   if (vma < 0 || !(vmas.flags[vma] & (write ? VM_WRITE : VM_READ))) return -EFAULT;
   let unshare = 0;
   for (;;) {
-    const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? 0 : tables.kind[e];
+    const huge = tables.huge(k.root[mm], vpn);
+    if (huge >= 0 && split) {
+      sim.call(a, AT_FAULT, vpn, write ? 1 : 0, vma);
+      yield* splitHugeEntry(k, a, mm, vpn);
+      sim.ret(a);
+      continue;
+    }
+    const e = huge >= 0 ? huge : tables.entry(k.root[mm], vpn), kind = e < 0 ? 0 : tables.kind[e];
     if ((kind & (PTE_KIND | PTE_PROTNONE)) === PTE_PRESENT && (!write || kind & PTE_WRITE)) {
-      const pfn = tables.pfn[e];
+      const pfn = huge >= 0 && tables.pfn[e] !== ZERO_PFN ? tables.pfn[e] + (vpn & 511) : tables.pfn[e];
       // gup_must_unshare(): a pin on a page that others share would not see what the process writes later.
       const own = pages.flags[pfn] & PG_ANON_EXCLUSIVE || vmas.flags[vma] & VM_SHARED;
       if (!longterm || write || own) {
-        if (pfn !== ZERO_PFN) pages.refcount[pfn]++;
+        if (pfn !== ZERO_PFN) pages.get(pfn);
         return pfn;
       }
       unshare = FAULT_FLAG_UNSHARE;

@@ -5,13 +5,23 @@
 import { type Proc, site } from "../sim/sim.ts";
 import { EFAULT, EINVAL, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
+import { splitHugePage, trySplitFolio } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, splitEnds } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { PG_DIRTY, PG_LAZYFREE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
+import { HUGE_PAGES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
 import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_SWAP, PTE_YOUNG, VPN_END } from "./pagetable.ts";
 import { pageOut } from "./swap.ts";
-import { VM_DONTCOPY, VM_LOCKED, VM_READ, VM_SHARED, VM_WIPEONFORK, VM_WRITE } from "./vma.ts";
+import {
+  VM_DONTCOPY,
+  VM_HUGEPAGE,
+  VM_LOCKED,
+  VM_NOHUGEPAGE,
+  VM_READ,
+  VM_SHARED,
+  VM_WIPEONFORK,
+  VM_WRITE,
+} from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 /** Advices by the kernel's names, without MADV_. */
@@ -22,6 +32,8 @@ export type Advice =
   | "populate_write"
   | "dontfork"
   | "dofork"
+  | "hugepage"
+  | "nohugepage"
   | "wipeonfork"
   | "keeponfork"
   | "cold"
@@ -34,6 +46,8 @@ const AT_VMA = site("madvise: one vma");
 
 /** Advices that only change a vma's flags: set, clear. */
 const FLAG_ADVICE: Readonly<Partial<Record<Advice, readonly [number, number]>>> = {
+  hugepage: [VM_HUGEPAGE, VM_NOHUGEPAGE],
+  nohugepage: [VM_NOHUGEPAGE, VM_HUGEPAGE],
   dontfork: [VM_DONTCOPY, 0],
   dofork: [0, VM_DONTCOPY],
   wipeonfork: [VM_WIPEONFORK, 0],
@@ -138,7 +152,7 @@ function* adviseVma(
       sim.ret(a);
       sim.call(a, AT_VMA, start, end);
       if (advice === "dontneed") yield* zapRange(k, a, mm, start, end);
-      else markLazyFree(k, a, mm, start, end);
+      else yield* markLazyFree(k, a, mm, start, end);
       sim.ret(a);
       k.notifiers.end(a, event);
       return 0;
@@ -155,16 +169,33 @@ function* adviseVma(
 }
 
 /** Marks the pages that this vma alone maps as droppable, and frees swap: madvise_free_pte_range(). */
-function markLazyFree(k: Kernel, a: number, mm: number, start: number, end: number): void {
+function* markLazyFree(k: Kernel, a: number, mm: number, start: number, end: number): Proc {
   const { tables, pages } = k, root = k.root[mm];
   for (let v = tables.nextLive(root, start, end); v < end; v++, v = tables.nextLive(root, v, end)) {
+    const huge = tables.huge(root, v);
+    if (huge >= 0) {
+      const whole = Math.min(end, v - (v & 511) + HUGE_PAGES) - v === HUGE_PAGES;
+      if (!whole && (yield* splitHugePage(k, a, mm, v))) v--;
+      else {
+        if (whole) tables.kind[huge] &= ~(PTE_DIRTY | PTE_YOUNG);
+        v = v - (v & 511) + HUGE_PAGES - 1;
+      }
+      continue;
+    }
     const e = tables.entry(root, v), kind = tables.kind[e] & PTE_KIND, pfn = tables.pfn[e];
     if (kind === PTE_SWAP) {
       tables.clear(e);
       k.rssSwap[mm]--;
       k.swap.put(k, a, pfn);
     } else if (kind === PTE_PRESENT && pfn !== ZERO_PFN && pages.inode[pfn] === 0) {
-      if (pages.mapcount[pfn] !== 1 || pages.flags[pfn] & PG_LOCKED || pages.isZoneDevice(pfn)) continue;
+      if (pages.flags[pfn] & PG_LARGE) {
+        if (pages.mapcount[pages.head(pfn)] <= 1 && (yield* trySplitFolio(k, a, pfn))) v--;
+        continue;
+      }
+      if (
+        pages.mapcount[pfn] !== 1 || pages.flags[pfn] & PG_LOCKED ||
+        pages.isZoneDevice(pfn)
+      ) continue;
       if (pages.swap[pfn] !== 0 && !k.swap.tryRemove(k, a, pfn)) continue;
       tables.kind[e] &= ~(PTE_DIRTY | PTE_YOUNG);
       pages.flags[pfn] = (pages.flags[pfn] | PG_LAZYFREE) & ~PG_DIRTY;

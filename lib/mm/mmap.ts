@@ -7,9 +7,10 @@
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
+import { splitHugeAt, splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_PROTECTION_VMA, MMU_NOTIFY_UNMAP } from "./notifier.ts";
-import { PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
+import { HUGE_PAGES, PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
 import {
   PTE_KIND,
   PTE_NONE,
@@ -111,6 +112,7 @@ export function* splitEnds(k: Kernel, a: number, mm: number, start: number, end:
     if (vma < 0 || vmas.start[vma] === at) continue;
     sim.call(a, AT_SPLIT, start, end, at);
     yield* k.vmaStartWrite(a, vma);
+    yield* splitHugeAt(k, a, mm, vma, at);
     sim.ret(a);
     if (vmas.split(vma, at) < 0) return false;
   }
@@ -204,6 +206,18 @@ export function* munmap(k: Kernel, a: number, mm: number, start: number, pages: 
   return Math.min(detached, 0);
 }
 
+/** What mprotect() makes of one entry under the vma's new flags: change_pte_range(), change_huge_pmd(). */
+function protectedEntry(k: Kernel, entry: number, pfn: number, flags: number): number {
+  const writable = (flags & VM_WRITE) !== 0, kind = entry & PTE_KIND;
+  let pte = writable ? entry : entry & ~PTE_WRITE;
+  if (kind === PTE_PRESENT) pte = flags & VM_ACCESS_FLAGS ? pte & ~PTE_PROTNONE : pte | PTE_PROTNONE;
+  if (!writable) return pte;
+  if (flags & VM_SHARED) return pte | PTE_WRITE; // no notice of the first write is needed
+  // Sole user: writable at once, no fault to come (can_change_pte_writable). Device entries stay read-only.
+  const sole = kind === PTE_PRESENT && pfn !== ZERO_PFN && k.pages.flags[pfn] & PG_ANON_EXCLUSIVE;
+  return sole ? pte | PTE_WRITE : pte;
+}
+
 /** Changes the entries of one vma's range: change_protection(). Returns whether anything was there to change. */
 function* changeProtection(
   k: Kernel,
@@ -213,7 +227,7 @@ function* changeProtection(
   end: number,
   flags: number,
 ): Proc<boolean> {
-  const { sim, tables, pages, cost } = k, root = k.root[mm], writable = (flags & VM_WRITE) !== 0;
+  const { sim, tables, cost } = k, root = k.root[mm];
   // The notifiers hear of the range from the first 1 GiB that has a table (6.12); without tables they hear nothing.
   let from = start;
   while (from < end && !tables.populated(root, from)) from = nextPud(from);
@@ -231,27 +245,28 @@ function* changeProtection(
   yield* k.notifiers.start(a, event);
   sim.ret(a);
   for (let v = tables.nextLive(root, from, end); v < end; v = tables.nextLive(root, v, end)) {
-    const leaf = tables.leaf(root, v), stop = Math.min(end, v - (v & 511) + 512);
+    const stop = Math.min(end, v - (v & 511) + 512), huge = tables.huge(root, v);
+    if (huge >= 0 && stop - v === HUGE_PAGES) {
+      tables.kind[huge] = protectedEntry(k, tables.kind[huge], tables.pfn[huge], flags);
+      v = stop;
+      continue;
+    }
+    if (huge >= 0) {
+      sim.call(a, AT_VMA, v, end, flags);
+      yield* splitHugeEntry(k, a, mm, v);
+      sim.ret(a);
+      continue;
+    }
+    const leaf = tables.leaf(root, v);
     sim.call(a, AT_VMA, v, end, flags);
     yield* k.waitPtl(a, leaf);
     sim.ret(a);
     let changed = 0;
     for (let w = v; w < stop; w++) {
-      const e = leaf + (w & 511), pte = tables.kind[e], kind = pte & PTE_KIND, pfn = tables.pfn[e];
-      if (kind === PTE_NONE) continue;
+      const e = leaf + (w & 511);
+      if ((tables.kind[e] & PTE_KIND) === PTE_NONE) continue;
       changed++;
-      tables.kind[e] = writable ? pte : pte & ~PTE_WRITE;
-      if (kind === PTE_PRESENT) {
-        tables.kind[e] = !(flags & VM_ACCESS_FLAGS)
-          ? tables.kind[e] | PTE_PROTNONE
-          : tables.kind[e] & ~PTE_PROTNONE;
-      }
-      if (!writable) continue;
-      if (flags & VM_SHARED) tables.kind[e] |= PTE_WRITE; // no notice of the first write is needed
-      else if (kind === PTE_PRESENT && pfn !== ZERO_PFN && (pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
-        // Sole user: writable at once, no fault to come (can_change_pte_writable). Device entries stay read-only.
-        tables.kind[e] |= PTE_WRITE;
-      }
+      tables.kind[e] = protectedEntry(k, tables.kind[e], tables.pfn[e], flags);
     }
     k.ptlSpend(a, leaf, k.phase.protect, changed * cost.protectPageNs);
     if (sim.due(a)) {

@@ -4,6 +4,7 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EFAULT, EINVAL, ENOMEM } from "./errno.ts";
+import { splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, unmapLocked } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_UNMAP } from "./notifier.ts";
@@ -114,6 +115,11 @@ function* moveEntries(k: Kernel, a: number, mm: number, from: number, to: number
   for (let v = from; v < end;) {
     // A piece lies in one table of the old range and in one of the new.
     const w = to + (v - from), stop = Math.min(end, v - (v & 511) + 512, v + 512 - (w & 511));
+    if (tables.huge(root, v) >= 0) {
+      sim.call(a, AT_MOVE, v, from, to, pages);
+      yield* splitHugeEntry(k, a, mm, v);
+      sim.ret(a);
+    }
     const leaf = tables.leaf(root, v);
     if (leaf < 0) {
       v = stop;

@@ -21,6 +21,11 @@ export const PG_ANON_EXCLUSIVE = 8;
 /** The program said that it can do without the page: MADV_FREE, until it is written again. */
 export const PG_LAZYFREE = 16;
 
+/** Part of a large folio: 512 frames, aligned, with one reference count and one lock, those of the first. */
+export const PG_LARGE = 32;
+/** Frames of a large folio: 2 MiB. */
+export const HUGE_PAGES = 512;
+
 /** The shared page of zeros. */
 export const ZERO_PFN = 0;
 /** Pages in a memory section, the unit in which memory is added: 128 MiB. */
@@ -267,6 +272,58 @@ export class Pages {
     return pfn;
   }
 
+  /**
+   * Takes 512 aligned free frames as one large folio with one reference.
+   *
+   * @returns the first frame, or -1 when there are none
+   */
+  takeHuge(zone: Zone): number {
+    const z = this.zones.indexOf(zone), { used0, used1, used2 } = this, words = HUGE_PAGES / 32;
+    for (let w = zone.start >>> 5; w + words <= zone.end >>> 5; w += words) {
+      let free = true;
+      for (let i = w; i < w + words && free; i++) free = used0[i] === 0;
+      if (!free) continue;
+      const first = w << 5;
+      for (let i = w; i < w + words; i++) {
+        used0[i] = FULL;
+        used1[i >>> 5] |= 1 << (i & 31);
+        if (used1[i >>> 5] === FULL) used2[i >>> 10] |= 1 << ((i >>> 5) & 31);
+      }
+      if (first + HUGE_PAGES > this.fresh[z]) this.fresh[z] = first + HUGE_PAGES;
+      this.inUse[z] += HUGE_PAGES;
+      for (let p = first; p < first + HUGE_PAGES; p++) this.flags[p] |= PG_LARGE;
+      this.refcount[first] = 1;
+      return first;
+    }
+    return -1;
+  }
+
+  /** The frame that holds a page's references and lock: the first of its folio. */
+  head(pfn: number): number {
+    return this.flags[pfn] & PG_LARGE ? pfn - (pfn & (HUGE_PAGES - 1)) : pfn;
+  }
+
+  /** Takes a reference: get_page(). */
+  get(pfn: number): void {
+    this.refcount[this.head(pfn)]++;
+  }
+
+  /** References to a page's folio. */
+  refs(pfn: number): number {
+    return this.refcount[this.head(pfn)];
+  }
+
+  /** Drops the last reference of a large folio: all its frames are free. */
+  private freeLarge(first: number): void {
+    const zone = this.zoneOf(first);
+    for (let p = first; p < first + HUGE_PAGES; p++) {
+      if (this.mapcount[p] !== 0) {
+        throw new Error(`page ${p} is freed while ${this.mapcount[p]} entries map it`);
+      }
+      this.give(p, zone);
+    }
+  }
+
   /** Gives a frame back to its zone. Nothing may refer to it. */
   private give(pfn: number, zone: Zone): void {
     const w = pfn >>> 5, bit = 1 << (pfn & 31), z = zone.number;
@@ -292,6 +349,14 @@ export class Pages {
     else this.word.fill(0, pfn * this.wordsPerPage, (pfn + 1) * this.wordsPerPage);
   }
 
+  /** Whether all modelled words of a page are zero. */
+  isZero(pfn: number): boolean {
+    for (let i = pfn * this.wordsPerPage; i < (pfn + 1) * this.wordsPerPage; i++) {
+      if (this.word[i] !== 0) return false;
+    }
+    return true;
+  }
+
   /** Copies the modelled content of a page. */
   copy(dst: number, src: number): void {
     if (this.wordsPerPage === 1) this.word[dst] = this.word[src];
@@ -304,6 +369,11 @@ export class Pages {
 
   /** Drops a reference: put_page(). The last one frees the page; a device's memory goes back to its owner. */
   put(a: number, pfn: number): void {
+    if (this.flags[pfn] & PG_LARGE) {
+      const first = this.head(pfn);
+      if (--this.refcount[first] === 0) this.freeLarge(first);
+      return;
+    }
     const left = --this.refcount[pfn];
     if (left > 0) return;
     if (left < 0) throw new Error(`page ${pfn} lost a reference that nobody held`);
@@ -317,21 +387,24 @@ export class Pages {
   }
 
   /** Locks a page if it is not locked: trylock_page(). */
-  trylock(pfn: number): boolean {
+  trylock(page: number): boolean {
+    const pfn = this.head(page);
     if (this.flags[pfn] & PG_LOCKED) return false;
     this.flags[pfn] |= PG_LOCKED;
     return true;
   }
 
   /** Unlocks a page and wakes who waits for it. */
-  unlock(pfn: number): void {
+  unlock(page: number): void {
+    const pfn = this.head(page);
     if (!(this.flags[pfn] & PG_LOCKED)) throw new Error(`page ${pfn} is unlocked but was not locked`);
     this.flags[pfn] &= ~PG_LOCKED;
     this.sim.wake(this.queues[pfn & (PAGE_QUEUES - 1)]);
   }
 
   /** Sleeps until the page is seen unlocked; it may be locked again by then. */
-  *waitUnlocked(a: number, pfn: number): Proc {
+  *waitUnlocked(a: number, page: number): Proc {
+    const pfn = this.head(page);
     this.sim.mightSleep(a, "page lock");
     if (!(this.flags[pfn] & PG_LOCKED)) return;
     this.sim.mark(a, AT_PAGE_LOCK, pfn);

@@ -165,12 +165,40 @@ export class PageTables {
     for (let level = 3; level > 0; level--) {
       const e = t * TABLE_ENTRIES + (Math.floor(vpn / SPAN[level]) & 511);
       if ((this.kind[e] & PTE_KIND) !== PTE_TABLE) {
+        if (this.kind[e] !== PTE_NONE) {
+          throw new Error(`a leaf table is made where page ${vpn} is mapped huge`);
+        }
         const next = this.newTable();
         if (next < 0) return -1;
         this.set(e, PTE_TABLE, next);
       }
       t = this.pfn[e];
     }
+    return t * TABLE_ENTRIES;
+  }
+
+  /** The entry of the huge page that maps `vpn` (its frame is the first of 512; frame 0 the huge zero page), or -1. */
+  huge(root: number, vpn: number): number {
+    const e = this.upper(root, vpn);
+    return e >= 0 && (this.kind[e] & PTE_KIND) === PTE_PRESENT ? e : -1;
+  }
+
+  /** The entry under which the leaf table of a page hangs, or -1 if the table of that entry is missing: pmd_offset(). */
+  upper(root: number, vpn: number): number {
+    const { kind, pfn } = this, high = Math.floor(vpn / SPAN[2]), low = vpn - high * SPAN[2];
+    let e = root * TABLE_ENTRIES + (high >>> 9);
+    if ((kind[e] & PTE_KIND) !== PTE_TABLE) return -1;
+    e = pfn[e] * TABLE_ENTRIES + (high & 511);
+    if ((kind[e] & PTE_KIND) !== PTE_TABLE) return -1;
+    return pfn[e] * TABLE_ENTRIES + (low >>> 9);
+  }
+
+  /** Puts an empty leaf table where a huge page was. Returns its first entry, or -1 when no table is left. */
+  replaceHuge(e: number): number {
+    const t = this.newTable();
+    if (t < 0) return -1;
+    this.kind[e] = PTE_TABLE;
+    this.pfn[e] = t;
     return t * TABLE_ENTRIES;
   }
 
@@ -211,7 +239,7 @@ export class PageTables {
   }
 
   /**
-   * The first page at or after `vpn` that has a leaf table with something in it.
+   * The first page at or after `vpn` that has a leaf table with something in it, or lies in a huge page.
    *
    * @param root tree
    * @param vpn where to begin
@@ -224,6 +252,7 @@ export class PageTables {
       let t = root, level = 3;
       while (level > 0) {
         const e = t * TABLE_ENTRIES + (Math.floor(v / SPAN[level]) & 511);
+        if (level === 1 && (this.kind[e] & PTE_KIND) === PTE_PRESENT) return v;
         if ((this.kind[e] & PTE_KIND) !== PTE_TABLE || this.live[this.pfn[e]] === 0) break;
         t = this.pfn[e];
         level--;

@@ -8,9 +8,10 @@
 import { type Proc, type Sim, site } from "../sim/sim.ts";
 import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
+import { trySplitFolio } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LAZYFREE, PG_LOCKED, PG_LRU, ZERO_PFN } from "./pages.ts";
+import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_LOCKED, PG_LRU, ZERO_PFN } from "./pages.ts";
 import {
   PTE_ANON_EXCLUSIVE,
   PTE_DIRTY,
@@ -116,10 +117,23 @@ export class SwapSlots {
 export function* pageOut(k: Kernel, a: number, mm: number, start: number, end: number): Proc {
   const { sim, tables, pages } = k, root = k.root[mm];
   for (let v = tables.nextLive(root, start, end); v < end; v = tables.nextLive(root, v + 1, end)) {
-    const e = tables.entry(root, v);
+    const huge = tables.huge(root, v), e = huge >= 0 ? huge : tables.entry(root, v);
     if ((tables.kind[e] & PTE_KIND) !== PTE_PRESENT) continue;
-    const pfn = tables.pfn[e];
-    if (pfn === ZERO_PFN || pages.mapcount[pfn] !== 1 || !(pages.flags[pfn] & PG_LRU)) continue;
+    let pfn = tables.pfn[e];
+    if (huge >= 0 && pfn !== ZERO_PFN) pfn += v & 511;
+    if (pfn === ZERO_PFN || pages.mapcount[pages.head(pfn)] > 1) {
+      if (huge >= 0) v += 511 - (v & 511); // the whole of it stays
+      continue;
+    }
+    if (pages.flags[pfn] & PG_LARGE) {
+      sim.call(a, AT_PAGE, v, start, end);
+      yield* trySplitFolio(k, a, pfn);
+      sim.ret(a);
+      v--; // look again: it may be a small page now
+      if (pages.flags[pfn] & PG_LARGE) v++;
+      continue;
+    }
+    if (pages.mapcount[pfn] !== 1 || !(pages.flags[pfn] & PG_LRU)) continue;
     sim.call(a, AT_PAGE, v, start, end);
     yield* reclaimPage(k, a, pfn);
     sim.ret(a);

@@ -17,6 +17,10 @@ export const VM_LOCKED = 0x2000;
 export const VM_DONTCOPY = 0x20000;
 /** A child finds the area empty: MADV_WIPEONFORK. */
 export const VM_WIPEONFORK = 0x0200_0000;
+/** Huge pages are wanted: MADV_HUGEPAGE. */
+export const VM_HUGEPAGE = 0x2000_0000;
+/** Huge pages are not wanted: MADV_NOHUGEPAGE. */
+export const VM_NOHUGEPAGE = 0x4000_0000;
 /** The flags that only say what may be accessed; neighbours that differ in them alone may share an anon_vma. */
 export const VM_ACCESS_FLAGS = 3;
 

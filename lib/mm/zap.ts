@@ -3,8 +3,9 @@
  * @module
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
+import { splitHugeEntry, zapHuge } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
-import { PG_DIRTY, ZERO_PFN } from "./pages.ts";
+import { HUGE_PAGES, PG_DIRTY, ZERO_PFN } from "./pages.ts";
 import {
   PTE_DEVICE,
   PTE_DIRTY,
@@ -41,7 +42,20 @@ export function* zapRange(
   let zapped = 0;
   const gathered: number[] = [];
   for (let v = tables.nextLive(root, start, end); v < end; v = tables.nextLive(root, v, end)) {
-    const leaf = tables.leaf(root, v), stop = Math.min(end, v - (v & 511) + 512);
+    const stop = Math.min(end, v - (v & 511) + 512), huge = tables.huge(root, v);
+    if (huge >= 0) {
+      if (stop - v === HUGE_PAGES) {
+        zapHuge(k, a, mm, huge);
+        k.flushTlb(a, mm, v, stop);
+        v = stop;
+      } else {
+        sim.call(a, AT_TABLE, v, start, end, zapped);
+        yield* splitHugeEntry(k, a, mm, v);
+        sim.ret(a);
+      }
+      continue;
+    }
+    const leaf = tables.leaf(root, v);
     if (sim.due(a)) {
       sim.mark(a, AT_TABLE, v, start, end, zapped);
       yield DUE;

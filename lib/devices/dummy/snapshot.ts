@@ -2,7 +2,14 @@
  * What the process's page table says of a range, in the bytes of the kernel's test driver: HMM_DMIRROR_SNAPSHOT.
  * @module
  */
-import { HMM_PFN_ERROR, HMM_PFN_MASK, HMM_PFN_VALID, HMM_PFN_WRITE, hmmRangeFault } from "../../hmm/range.ts";
+import {
+  HMM_PFN_ERROR,
+  HMM_PFN_MASK,
+  HMM_PFN_ORDER_PMD,
+  HMM_PFN_VALID,
+  HMM_PFN_WRITE,
+  hmmRangeFault,
+} from "../../hmm/range.ts";
 import { EINVAL } from "../../mm/errno.ts";
 import { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, ZERO_PFN } from "../../mm/pages.ts";
 import { type Proc, site } from "../../sim/sim.ts";
@@ -18,6 +25,8 @@ export const PROT_NONE = 0;
 export const PROT_READ = 1;
 /** The page may be written. */
 export const PROT_WRITE = 2;
+/** Part of a 2 MiB page. */
+export const PROT_PMD = 4;
 /** The shared page of zeros. */
 export const PROT_ZERO = 0x10;
 /** In the device's own memory, which the CPU cannot address. */
@@ -36,6 +45,7 @@ function protectionByte(d: DummyDevice, entry: number): number {
   if (!(entry & HMM_PFN_VALID)) return PROT_NONE;
   const pfn = entry & HMM_PFN_MASK, { pages } = d.k;
   let byte = entry & HMM_PFN_WRITE ? PROT_WRITE : PROT_READ;
+  if (entry & HMM_PFN_ORDER_PMD) return byte | PROT_PMD;
   if (pfn === ZERO_PFN) return byte | PROT_ZERO;
   const zone = pages.zoneOf(pfn);
   if (zone.type === MEMORY_DEVICE_PRIVATE) byte |= PROT_PRIVATE_LOCAL;

@@ -6,7 +6,7 @@ import { dummySnapshot } from "../../devices/dummy/snapshot.ts";
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_VMA_LOCK, FAULT_FLAG_WRITE } from "../../mm/fault_anon.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { type Invalidation, MMU_NOTIFY_NAMES } from "../../mm/notifier.ts";
-import { MEMORY_DEVICE_COHERENT, ZERO_PFN } from "../../mm/pages.ts";
+import { MEMORY_DEVICE_COHERENT, PG_LARGE, ZERO_PFN } from "../../mm/pages.ts";
 import {
   PTE_DEVICE,
   PTE_EXCLUSIVE,
@@ -37,9 +37,13 @@ const PRIVATE_CHARS = ["Mm", "Nn"], COHERENT_CHARS = ["", "", "Gg", "Kk"];
 
 /** The character of one page of a process's page map. */
 function pageChar(k: Kernel, mm: number, vpn: number): string {
-  const { tables, pages } = k, e = tables.entry(k.root[mm], vpn);
+  const { tables, pages } = k, huge = tables.huge(k.root[mm], vpn);
+  const e = huge >= 0 ? huge : tables.entry(k.root[mm], vpn);
   if (e < 0) return ".";
-  const pte = tables.kind[e], pfn = tables.pfn[e], readOnly = pte & PTE_WRITE ? 0 : 1;
+  if (huge >= 0 && tables.pfn[e] === ZERO_PFN) return "h";
+  const pte = tables.kind[e],
+    pfn = huge >= 0 ? tables.pfn[e] + (vpn & 511) : tables.pfn[e],
+    readOnly = pte & PTE_WRITE ? 0 : 1;
   switch (pte & PTE_KIND) {
     case PTE_NONE:
       return ".";
@@ -47,6 +51,7 @@ function pageChar(k: Kernel, mm: number, vpn: number): string {
       if (pfn === ZERO_PFN) return "z";
       const shared = pages.mapcount[pfn] > 1 ? 1 : 0, zone = pages.zoneOf(pfn);
       if (zone.type === MEMORY_DEVICE_COHERENT) return COHERENT_CHARS[zone.owner - 1][shared];
+      if (pages.flags[pfn] & PG_LARGE) return "Tt"[shared];
       return (pages.inode[pfn] !== 0 ? "Ff" : "Aa")[shared];
     }
     case PTE_DEVICE:
@@ -62,7 +67,18 @@ function pageChar(k: Kernel, mm: number, vpn: number): string {
 
 /** Whether two processes have the same frame (or swap slot) at a page. */
 function sameFrame(k: Kernel, mm: number, other: number, vpn: number): boolean {
-  const { tables } = k, e = tables.entry(k.root[mm], vpn), f = tables.entry(k.root[other], vpn);
+  const { tables } = k, huge = tables.huge(k.root[mm], vpn), hugeToo = tables.huge(k.root[other], vpn);
+  if (huge >= 0 && hugeToo >= 0) return tables.pfn[huge] === tables.pfn[hugeToo];
+  if (huge >= 0 && tables.pfn[huge] === ZERO_PFN || hugeToo >= 0 && tables.pfn[hugeToo] === ZERO_PFN) {
+    return false;
+  }
+  if (huge >= 0 || hugeToo >= 0) {
+    // One maps it huge, the other by small entries: the same page of the same folio.
+    const [h, root] = huge >= 0 ? [huge, k.root[other]] : [hugeToo, k.root[mm]], s = tables.entry(root, vpn);
+    return s >= 0 && (tables.kind[s] & PTE_KIND) === PTE_PRESENT &&
+      tables.pfn[s] === tables.pfn[h] + (vpn & 511);
+  }
+  const e = tables.entry(k.root[mm], vpn), f = tables.entry(k.root[other], vpn);
   if (e < 0 || f < 0 || tables.kind[e] === PTE_NONE || tables.kind[f] === PTE_NONE) return false;
   const mapped = (x: number) =>
     (tables.kind[x] & PTE_KIND) <= PTE_DEVICE ? PTE_PRESENT : tables.kind[x] & PTE_KIND;

@@ -68,6 +68,8 @@ const FILE_WORD = 0xf100_0000;
 
 /** Advices that the model has. */
 const MODELLED_ADVICE: ReadonlySet<string> = new Set<Advice>([
+  "hugepage",
+  "nohugepage",
   "dontneed",
   "free",
   "populate_read",
@@ -131,7 +133,6 @@ export class Player {
    * @param runner how operations are driven
    */
   constructor(spec: MachineSpec, program: Omit<Program, "ops">, runner: RunnerName) {
-    if (program.thp) throw new NotModelled("thp");
     if (program.faultAroundBytes !== 4096) throw new NotModelled("fault-around");
     this.bench = new Bench(spec, runner);
     this.log = new EventLog(this.bench, (mm) => {

@@ -1,0 +1,272 @@
+/**
+ * Transparent huge pages of anonymous memory: faults, the huge zero page, copy on write, splitting.
+ *
+ * A huge page is mapped by one entry where else a leaf table hangs. Each of its 512 frames counts that mapping; the
+ * folio's references and lock are those of the first frame. Splitting the entry keeps the folio; splitting the folio
+ * makes 512 pages of it, and those that hold only zeros become mappings of the zero page.
+ * @module
+ */
+import { DUE, type Proc, site } from "../sim/sim.ts";
+import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
+import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
+import type { Kernel } from "./kernel.ts";
+import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
+import { HUGE_PAGES, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LOCKED, PG_LRU, ZERO_PFN } from "./pages.ts";
+import { PTE_DIRTY, PTE_KIND, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG } from "./pagetable.ts";
+import { VM_HUGEPAGE, VM_LOCKED } from "./vma.ts";
+
+const AT_ALLOCATED = site("huge fault: page allocated, not yet mapped");
+const AT_NOTIFY = site("huge page: notifying of a split");
+const AT_FOLIO = site("huge page: splitting a folio");
+
+/** The first page of the huge page around `vpn`. */
+export function hugeStart(vpn: number): number {
+  return vpn - (vpn & (HUGE_PAGES - 1));
+}
+
+/** Whether a fault at `vpn` may bring in a huge page: THP in "madvise" mode, and the vma covers all of it. */
+export function mayFaultHuge(k: Kernel, vma: number, vpn: number): boolean {
+  const { vmas } = k, start = hugeStart(vpn);
+  return (vmas.flags[vma] & VM_HUGEPAGE) !== 0 && !vmas.isFile(vma) && vmas.start[vma] <= start &&
+    vmas.end[vma] >= start + HUGE_PAGES;
+}
+
+function clearOf(mm: number, start: number, end: number): Invalidation {
+  return { mm, start, end, event: MMU_NOTIFY_CLEAR, owner: 0, blockable: true, seq: 0 };
+}
+
+/**
+ * A fault where not even a leaf table is: do_huge_pmd_anonymous_page().
+ *
+ * @returns a VM_FAULT_ result, or -1 when no 512 aligned frames are free: small pages will do
+ */
+export function* hugeFault(
+  k: Kernel,
+  a: number,
+  mm: number,
+  vma: number,
+  vpn: number,
+  flags: number,
+): Proc<number> {
+  const { sim, pages, tables, vmas } = k, write = (flags & FAULT_FLAG_WRITE) !== 0, start = hugeStart(vpn);
+  if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
+  let first = ZERO_PFN;
+  if (write) {
+    first = sim.fails(a, "page allocation") ? -1 : pages.takeHuge(k.ram);
+    if (first < 0) return -1;
+    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
+    sim.spend(a, k.phase.clear, HUGE_PAGES * k.cost.pageClearNs);
+    for (let p = first; p < first + HUGE_PAGES; p++) pages.clear(p);
+  }
+  if (sim.due(a)) {
+    sim.mark(a, AT_ALLOCATED, vpn, first, flags);
+    yield DUE;
+  }
+  const e = tables.upperAlloc(k.root[mm], vpn) ? tables.upper(k.root[mm], vpn) : -1;
+  if (e < 0 || tables.kind[e] !== PTE_NONE) {
+    if (first !== ZERO_PFN) pages.put(a, first);
+    return e < 0 ? VM_FAULT_OOM : VM_FAULT_DONE;
+  }
+  sim.spend(a, k.phase.pte, k.cost.pteInstallNs);
+  tables.set(e, PTE_PRESENT | PTE_YOUNG | (write ? PTE_WRITE | PTE_DIRTY : 0), first);
+  if (first === ZERO_PFN) return VM_FAULT_DONE;
+  for (let i = 0; i < HUGE_PAGES; i++) {
+    const p = first + i;
+    pages.mapping[p] = vmas.anonVma[vma];
+    pages.index[p] = vmas.pgoff[vma] + (start + i - vmas.start[vma]);
+    pages.mapcount[p] = 1;
+    pages.flags[p] |= PG_ANON_EXCLUSIVE | PG_LRU | PG_DIRTY;
+  }
+  k.rssAnon[mm] += HUGE_PAGES;
+  return VM_FAULT_DONE;
+}
+
+/** Replaces a huge entry by a table of small ones for the same pages. */
+function splitEntry(k: Kernel, a: number, mm: number, vpn: number): void {
+  const { tables, pages } = k, e = tables.huge(k.root[mm], vpn);
+  if (e < 0) return;
+  const kind = tables.kind[e], first = tables.pfn[e], leaf = tables.replaceHuge(e);
+  if (leaf < 0) throw new Error("no page table left to split a huge page into");
+  for (let i = 0; i < HUGE_PAGES; i++) tables.set(leaf + i, kind, first === ZERO_PFN ? ZERO_PFN : first + i);
+  // One mapping of the whole was one reference; now each page's mapping is.
+  if (first !== ZERO_PFN) pages.refcount[first] += HUGE_PAGES - 1;
+  k.sim.spend(a, k.phase.pte, k.cost.pteInstallNs);
+}
+
+/** Splits the entry of a huge page, if one is there; the subscribers hear of it in any case: __split_huge_pmd(). */
+export function* splitHugeEntry(k: Kernel, a: number, mm: number, vpn: number): Proc {
+  const { sim } = k, start = hugeStart(vpn), event = clearOf(mm, start, start + HUGE_PAGES);
+  sim.call(a, AT_NOTIFY, mm, vpn);
+  yield* k.notifiers.start(a, event);
+  sim.ret(a);
+  splitEntry(k, a, mm, vpn);
+  k.flushTlb(a, mm, start, start + HUGE_PAGES);
+  k.notifiers.end(a, event);
+}
+
+/**
+ * Splits what a cut of a vma at `vpn` would leave half in each: split_huge_pmd_if_needed().
+ *
+ * The subscribers hear of it wherever the vma could have had a huge page, whether or not one is there.
+ */
+export function* splitHugeAt(k: Kernel, a: number, mm: number, vma: number, vpn: number): Proc {
+  const start = hugeStart(vpn), { vmas, tables } = k;
+  if (start === vpn || vmas.start[vma] > start || vmas.end[vma] < start + HUGE_PAGES) return;
+  if (tables.populated(k.root[mm], vpn)) yield* splitHugeEntry(k, a, mm, vpn);
+}
+
+/**
+ * A write to a huge page that is mapped read-only: do_huge_pmd_wp_page().
+ *
+ * @returns true when the entry is writable now; false when it was split, and the fault goes on with a small page
+ */
+export function* wpHuge(k: Kernel, a: number, mm: number, vma: number, vpn: number): Proc<boolean> {
+  const { tables, pages, vmas, sim } = k, e = tables.huge(k.root[mm], vpn), first = tables.pfn[e];
+  if (first !== ZERO_PFN) {
+    let own = (pages.flags[first] & PG_ANON_EXCLUSIVE) !== 0;
+    if (!own && pages.refcount[first] === 1 && !(pages.flags[first] & PG_LOCKED)) {
+      own = true;
+      for (let p = first; p < first + HUGE_PAGES; p++) {
+        pages.flags[p] |= PG_ANON_EXCLUSIVE;
+        pages.mapping[p] = vmas.anonVma[vma];
+      }
+    }
+    if (own) {
+      tables.kind[e] |= PTE_WRITE | PTE_DIRTY | PTE_YOUNG;
+      return true;
+    }
+  }
+  sim.call(a, AT_NOTIFY, mm, vpn);
+  yield* splitHugeEntry(k, a, mm, vpn);
+  sim.ret(a);
+  return false;
+}
+
+/** Drops a whole huge page from an address space: zap_huge_pmd(). */
+export function zapHuge(k: Kernel, a: number, mm: number, e: number): void {
+  const { tables, pages } = k, first = tables.pfn[e];
+  tables.clear(e);
+  if (first === ZERO_PFN) return;
+  for (let p = first; p < first + HUGE_PAGES; p++) pages.mapcount[p]--;
+  k.rssAnon[mm] -= HUGE_PAGES;
+  pages.put(a, first);
+}
+
+/**
+ * Shares a huge page with a child: copy_huge_pmd().
+ *
+ * @returns false when it is pinned: the entry then must be split and copied page by page
+ */
+export function copyHuge(k: Kernel, child: number, vpn: number, e: number): boolean {
+  const { tables, pages } = k, first = tables.pfn[e];
+  if (first !== ZERO_PFN) {
+    for (let p = first; p < first + HUGE_PAGES; p++) if (pages.pins[p] > 0) return false;
+    for (let p = first; p < first + HUGE_PAGES; p++) {
+      pages.flags[p] &= ~PG_ANON_EXCLUSIVE;
+      pages.mapcount[p]++;
+    }
+    pages.refcount[first]++;
+    tables.kind[e] &= ~PTE_WRITE;
+    k.rssAnon[child] += HUGE_PAGES;
+  }
+  if (!tables.upperAlloc(k.root[child], vpn)) throw new Error("no page table left to copy a huge page into");
+  tables.set(tables.upper(k.root[child], vpn), tables.kind[e] & ~PTE_YOUNG, first);
+  return true;
+}
+
+/** The vmas that map any of a folio's pages, with the part that each maps. */
+function folioPlaces(
+  k: Kernel,
+  first: number,
+): { readonly vma: number; readonly start: number; readonly end: number }[] {
+  const { pages, vmas } = k, index = pages.index[first];
+  return vmas.anon.placesOf(pages.mapping[first], index, HUGE_PAGES);
+}
+
+/**
+ * Makes 512 pages of a large folio: split_folio().
+ *
+ * The caller has a reference and the lock. Pages of zeros become mappings of the zero page; pages that nobody maps are
+ * freed.
+ *
+ * @param pfn a page of the folio; the caller's reference and lock go to its own page
+ * @returns false when somebody else holds the folio, and nothing was done
+ */
+export function* splitFolio(k: Kernel, a: number, pfn: number): Proc<boolean> {
+  const { sim, pages, tables, vmas } = k, first = pages.head(pfn), places = folioPlaces(k, first);
+  let mappings = 0;
+  for (const at of places) {
+    const root = k.root[vmas.mm[at.vma]];
+    if (tables.huge(root, at.start) >= 0) mappings++;
+    else for (let v = at.start; v < at.end; v++) if (mapsPage(k, root, v, first)) mappings++;
+  }
+  if (pages.refcount[first] !== mappings + 1) return false;
+  for (const at of places) {
+    const mm = vmas.mm[at.vma], event = clearOf(mm, at.start, at.end);
+    sim.call(a, AT_FOLIO, pfn, at.vma, at.start);
+    yield* splitHugeEntry(k, a, mm, at.start);
+    yield* k.notifiers.start(a, event);
+    sim.ret(a);
+    k.notifiers.end(a, event);
+  }
+  for (let p = first; p < first + HUGE_PAGES; p++) {
+    pages.flags[p] &= ~(PG_LARGE | PG_LOCKED);
+    pages.refcount[p] = pages.mapcount[p] + (p === pfn ? 1 : 0);
+  }
+  pages.flags[pfn] |= PG_LOCKED;
+  for (const at of places) {
+    const mm = vmas.mm[at.vma], root = k.root[mm], keep = (vmas.flags[at.vma] & VM_LOCKED) !== 0;
+    for (let v = at.start; v < at.end; v++) {
+      if (!mapsPage(k, root, v, first)) continue;
+      const e = tables.entry(root, v), p = tables.pfn[e];
+      if (keep || !pages.isZero(p)) continue;
+      tables.set(e, PTE_PRESENT, ZERO_PFN);
+      pages.mapcount[p]--;
+      k.rssAnon[mm]--;
+      pages.put(a, p);
+    }
+  }
+  for (let p = first; p < first + HUGE_PAGES; p++) {
+    if (pages.refcount[p] !== 0 || pages.isFree(p)) continue;
+    pages.refcount[p] = 1; // was mapped by nobody: only the folio kept it
+    pages.put(a, p);
+  }
+  return true;
+}
+
+/**
+ * Makes small pages of what is mapped huge at `vpn`: the huge zero page by its entry, any other by its folio.
+ *
+ * @returns false when the folio is locked or held by somebody
+ */
+export function* splitHugePage(k: Kernel, a: number, mm: number, vpn: number): Proc<boolean> {
+  const { tables, sim } = k, e = tables.huge(k.root[mm], vpn);
+  if (e < 0) return true;
+  const first = tables.pfn[e];
+  sim.call(a, AT_FOLIO, mm, vpn, first);
+  let split = true;
+  if (first === ZERO_PFN) yield* splitHugeEntry(k, a, mm, vpn);
+  else split = yield* trySplitFolio(k, a, first);
+  sim.ret(a);
+  return split;
+}
+
+/** Splits the folio of a page if it can be locked and nobody else holds it. */
+export function* trySplitFolio(k: Kernel, a: number, pfn: number): Proc<boolean> {
+  const { pages } = k;
+  pages.get(pfn);
+  let split = false;
+  if (pages.trylock(pfn)) {
+    split = yield* splitFolio(k, a, pfn);
+    pages.unlock(pfn);
+  }
+  pages.put(a, pfn);
+  return split;
+}
+
+/** Whether the entry of a page names a frame of the folio that begins at `first`. */
+function mapsPage(k: Kernel, root: number, vpn: number, first: number): boolean {
+  const { tables } = k, e = tables.entry(root, vpn);
+  return e >= 0 && (tables.kind[e] & PTE_KIND) === PTE_PRESENT && tables.pfn[e] >= first &&
+    tables.pfn[e] < first + HUGE_PAGES;
+}
