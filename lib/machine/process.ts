@@ -2,12 +2,13 @@
  * Processes as a user handles them: plain methods, each run to completion.
  * @module
  */
-import { checkWord, describe, during } from "../arguments.ts";
+import { checkWord, describe, during, wholeNumber } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../mm/access.ts";
 import { errnoName, VM_FAULT_MAPERR, VM_FAULT_OOM, VM_FAULT_SIGBUS } from "../mm/errno.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
+import { VPN_END } from "../mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
 import type { Proc } from "../sim/sim.ts";
 import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
@@ -58,8 +59,11 @@ export class Region {
    * @param process whose memory it is
    * @param vpn first virtual page number
    * @param pages length in pages, 1 or more
+   * @throws {UsageError} for what is no range of pages
    */
   constructor(process: Process, vpn: number, pages: number) {
+    wholeNumber("name a region", "its first page", vpn, 0, VPN_END - 1);
+    wholeNumber("name a region", "its pages", pages, 1, VPN_END - vpn);
     this.process = process;
     this.vpn = vpn;
     this.pages = pages;
@@ -87,10 +91,11 @@ export class Region {
    * ```
    */
   slice(offset: string | number, length?: string | number): Region {
-    const from = pages(offset), n = length === undefined ? this.pages - from : pages(length);
+    const act = "take a part of a region", from = during(act, () => pages(offset));
+    const n = length === undefined ? this.pages - from : during(act, () => pages(length));
     if (from + n > this.pages || n < 1) {
       throw new UsageError(
-        `Cannot take a part of a region: got offset ${describe(offset)}` +
+        `Cannot ${act}: got offset ${describe(offset)}` +
           `${length === undefined ? "" : ` and length ${describe(length)}`}; ` +
           `one page or more within ${
             formatBytes(this.lengthBytes)

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { firstLight } from "../../lib/experiments/first_light.ts";
 import { driver, type DriverSpec, hmmRange } from "../../lib/machine/driver.ts";
 import { machine } from "../../lib/machine/machine.ts";
+import { Region } from "../../lib/machine/process.ts";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import { profile } from "../../lib/profiles/profile.ts";
 import { repeat } from "../../lib/workloads/repeat.ts";
@@ -188,6 +189,13 @@ describe("a process", () => {
     ["reads another's region", () => p.read(there.heap), "of another machine"],
     ["takes a part past the end", () => heap.slice("1 MiB"), 'offset "1 MiB"', "within 1 MiB"],
     ["takes a part too long", () => heap.slice(0, "2 MiB"), 'offset 0 and length "2 MiB"'],
+    ["takes a part from before it", () => heap.slice(-4096), "Cannot take a part of a region: got -4096"],
+    ["names a region of no pages", () => new Region(p, 0, 0), "got 0 for its pages"],
+    [
+      "names a region by an address",
+      () => new Region(p, 2 ** 47, 1),
+      "got 140737488355328 for its first page",
+    ],
     ["takes no part", () => heap.slice(0, 0), "one page or more"],
     [
       "is one too many",
