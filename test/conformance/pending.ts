@@ -8,11 +8,4 @@ export const PENDING: Readonly<Record<string, string>> = {
   hugetlb_read_write: "hugetlb",
   mixedmap_of_the_device_file: "a mapping of the device's file",
   madvise_remove_and_cold: "madvise remove",
-  thp_read_write: "thp",
-  thp_migrate_splits: "thp",
-  thp_huge_zero_page: "thp",
-  thp_exclusive: "thp",
-  thp_fork_cow: "thp",
-  thp_mprotect_part: "thp",
-  thp_device_write_fresh: "thp",
 };

@@ -10,6 +10,7 @@ import { mmap, munmap } from "../../mm/mmap.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { Machine } from "../../machine/machine.ts";
 import { checkMachine, type MachineSpec } from "../../machine/spec.ts";
+import type { Snapshot } from "../../sim/arena.ts";
 import { Clock, complete, steps } from "../../sim/runners.ts";
 import type { Proc } from "../../sim/sim.ts";
 
@@ -65,18 +66,70 @@ export interface PlayedProcess {
 /** Where the unrelated process has its pages. */
 const ELSEWHERE = 0x1_0000, ELSEWHERE_PAGES = 4;
 
+/** Mirrors that each device has ready before a program begins; what opens more takes a machine of its own. */
+const MIRRORS_READY = 8;
+
+/** A machine that was built once and is put back to its beginning for each program. */
+interface Kept {
+  readonly machine: Machine;
+  readonly beginning: Snapshot;
+  /** What the arena reserved at the beginning: more columns since then would not be put back. */
+  readonly reservedBytes: number;
+  /** Programs that have begun on it. */
+  programs: number;
+}
+
+/** By spec. Building a machine costs more than playing most programs. */
+const kept = new WeakMap<MachineSpec, Kept>();
+
+function build(spec: MachineSpec): Kept {
+  const machine = new Machine(spec), { kernel: k } = machine, mm = k.newMm();
+  for (const d of machine.deviceList) {
+    const mirrors = Array.from({ length: MIRRORS_READY }, () => d.open(mm));
+    for (const m of mirrors) machine.complete(d.close(0, m));
+  }
+  const { state } = k.sim;
+  return { machine, beginning: state.snapshot(), reservedBytes: state.reservedBytes, programs: 0 };
+}
+
+function fresh(spec: MachineSpec): Kept {
+  const known = kept.get(spec);
+  if (known !== undefined && known.machine.kernel.sim.state.reservedBytes === known.reservedBytes) {
+    const { sim } = known.machine.kernel;
+    sim.state.restore(known.beginning);
+    sim.noSleepers();
+    sim.resetAccounts();
+    return known;
+  }
+  const made = build(spec);
+  kept.set(spec, made);
+  return made;
+}
+
 /** A machine with the actor of the program and, beside it, one of an unrelated process. */
 export class Bench {
-  readonly machine: Machine;
+  private readonly kept: Kept;
+  private readonly program: number;
   private readonly otherMm: number;
 
   /**
-   * @param spec of {@link conformanceSpec}
+   * @param spec of {@link conformanceSpec}; benches of one spec share a machine, and the latest has it
    * @param runner how operations are driven
    */
   constructor(spec: MachineSpec, readonly runner: RunnerName) {
-    this.machine = new Machine(spec);
+    this.kept = fresh(spec);
+    this.program = ++this.kept.programs;
     this.otherMm = runner === "complete" ? -1 : this.machine.kernel.newMm();
+  }
+
+  /** The machine. */
+  get machine(): Machine {
+    if (this.program !== this.kept.programs) {
+      throw new Error(
+        "another program has begun on this machine; end one before the next, or use another spec",
+      );
+    }
+    return this.kept.machine;
   }
 
   /** What the unrelated process does beside each operation: it maps, writes, reads and unmaps pages of its own. */
