@@ -6,7 +6,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { getUserPage } from "../mm/gup.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { type Invalidation, MMU_NOTIFY_EXCLUSIVE } from "../mm/notifier.ts";
-import { HUGE_PAGES, PG_DIRTY, PG_LARGE } from "../mm/pages.ts";
+import { HUGE_PAGES, PG_DIRTY, PG_HUGETLB, PG_LARGE } from "../mm/pages.ts";
 import { PTE_DIRTY, PTE_EXCLUSIVE, PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
 
 /** In the result: the page could not be made exclusive. */
@@ -53,6 +53,11 @@ export function* makeDeviceExclusiveRange(
   }
   for (let i = 0; i < got; i++) {
     const pfn = pfns[i];
+    if (pages.flags[pfn] & PG_HUGETLB) {
+      pages.put(a, pfn);
+      pfns[i] = NOT_EXCLUSIVE;
+      continue;
+    }
     // Of a large folio only the first page can be had, and with it goes the whole (6.12).
     if (pages.head(pfn) !== pfn || !pages.trylock(pfn)) {
       pages.put(a, pfn);

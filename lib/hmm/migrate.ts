@@ -23,7 +23,7 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
 } from "../mm/pagetable.ts";
-import { VM_WRITE } from "../mm/vma.ts";
+import { VM_HUGETLB, VM_MIXEDMAP, VM_WRITE } from "../mm/vma.ts";
 
 /** The entry's frame number is valid. */
 export const MIGRATE_PFN_VALID = 1;
@@ -90,11 +90,12 @@ function event(m: MigrateVma, start: number, end: number): Invalidation {
 /**
  * Collects the pages of a range and takes them out of the page tables: migrate_vma_setup().
  *
- * @returns 0 (also when `cpages` is 0), or -EINVAL for a range that is not within the vma
+ * @returns 0 (also when `cpages` is 0), or -EINVAL for a range that is not within the vma, hugetlb or a driver's own pages
  */
 export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma): Proc<number> {
   const { vmas, sim, pages } = k, n = m.end - m.start;
   if (m.start >= m.end || vmas.start[m.vma] > m.start || vmas.end[m.vma] < m.end) return -EINVAL;
+  if (vmas.flags[m.vma] & (VM_HUGETLB | VM_MIXEDMAP)) return -EINVAL;
   if (m.faultPage >= 0 && !pages.isDevicePrivate(m.faultPage)) return -EINVAL;
   for (let i = 0; i < n; i++) m.src[i] = 0;
   m.cpages = 0;

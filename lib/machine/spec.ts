@@ -39,6 +39,8 @@ export interface MachineOptions<D extends string = string> {
   readonly actors?: number;
   /** Most memory areas of all processes (default 4096). */
   readonly vmas?: number;
+  /** Pages of a file that one read fault maps if they are in memory: a power of two to 512 (default 16, the kernel's). */
+  readonly faultAroundPages?: number;
   /** Pages of swap (default 1024; 0 for none). */
   readonly swapPages?: number;
   /** Most page-table pages (default: enough to map all memory twice). */
@@ -77,6 +79,7 @@ const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
   actors: true,
   vmas: true,
   swapPages: true,
+  faultAroundPages: true,
   pageTables: true,
   batchPages: true,
   wordsPerPage: true,
@@ -194,6 +197,15 @@ function checkMemory(ramPages: number, devicePages: number, devices: number, wor
   );
 }
 
+/** The fault-around window: 1 (off) to 512 pages. */
+function checkFaultAround(x: number | undefined): number {
+  const n = wholeNumber(BUILD, "faultAroundPages", x ?? 16, 1, 512);
+  if ((n & (n - 1)) === 0) return n;
+  throw new UsageError(
+    `Cannot ${BUILD}: got ${n} for faultAroundPages; 1, 2, 4, … 512 are allowed; write for example 16`,
+  );
+}
+
 /**
  * Checks and completes what a user said of a machine.
  *
@@ -249,6 +261,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
       processes: size("processes", 16, 1, 1000),
       vmas: size("vmas", 4096, 4, 1_000_000),
       inodes: 64,
+      faultAroundPages: checkFaultAround(o.faultAroundPages),
       swapPages: size("swapPages", 1024, 0, 1 << 22),
       tlbEntries: size("tlbEntries", 0, 0, 4096),
       wordsPerPage,

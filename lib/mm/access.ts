@@ -33,6 +33,10 @@ export interface Accesses {
   readonly value?: Uint32Array;
   /** References that each page of the run gets, for the time they take; 1 if left out. */
   readonly count?: Uint32Array;
+  /** Which of the modelled words of each page is meant; the first, if left out. */
+  readonly word?: Uint32Array;
+  /** Whether a written run adds its value to the word, atomically, and keeps the word from before; no, if left out. */
+  readonly add?: Uint8Array;
 }
 
 /** What came of accesses that did not simply succeed, and of checks. */
@@ -75,13 +79,26 @@ export class AccessResult {
 
 /** Present and not PROT_NONE. */
 const MAPPED = PTE_KIND | PTE_PROTNONE;
+/** In the number of a word: it is added to. */
+const AT_ADD = 0x1000, AT_WORD = 0xfff;
 const AT_ACCESS = site("before a CPU access");
 const AT_FAULT = site("CPU access: in its fault");
 
-/** Loads or stores the first word of a page. */
-function word(k: Kernel, pfn: number, vpn: number, write: boolean, value: number, out: AccessResult): void {
-  const i = pfn * k.pages.wordsPerPage;
-  if (write) k.pages.word[i] = value;
+/** Loads or stores one word of a page: number `at`; see {@link Accesses}. */
+function word(
+  k: Kernel,
+  pfn: number,
+  vpn: number,
+  write: boolean,
+  value: number,
+  out: AccessResult,
+  at: number,
+): void {
+  const i = pfn * k.pages.wordsPerPage + (at & AT_WORD);
+  if (at & AT_ADD) {
+    if (out.keepWords) out.words.push(k.pages.word[i]);
+    k.pages.word[i] += value;
+  } else if (write) k.pages.word[i] = value;
   else if (out.keepWords || out.check) out.note(vpn, k.pages.word[i], value);
 }
 
@@ -97,7 +114,8 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
   const cached = k.tlb.entries > 0;
   for (let row = 0; row < acc.n; row++) {
     const first = acc.vpn[row], end = first + acc.pages[row], write = acc.write[row] !== 0;
-    const value = (acc.value?.[row] ?? 0) - first, ns = cost.accessNs * (acc.count?.[row] ?? 1);
+    const add = acc.add?.[row] ?? 0, at = (acc.word?.[row] ?? 0) | (add ? AT_ADD : 0);
+    const value = (acc.value?.[row] ?? 0) - (add ? 0 : first), ns = cost.accessNs * (acc.count?.[row] ?? 1);
     let v = first;
     while (v < end) {
       if (sim.due(a)) {
@@ -108,7 +126,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
         const pfn = k.tlb.lookup(a, mm, v, write);
         if (pfn >= 0) {
           sim.spend(a, phase.access, ns);
-          word(k, pfn, v, write, (value + v) >>> 0, out);
+          word(k, pfn, v, write, (add ? value : value + v) >>> 0, out, at);
           out.pages++;
           sim.progress++;
           v++;
@@ -123,7 +141,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           const e = leaf + (v & 511), flags = kind[e];
           if ((flags & MAPPED) !== PTE_PRESENT || (write && !(flags & PTE_WRITE))) break;
           kind[e] = flags | (write ? PTE_YOUNG | PTE_DIRTY : PTE_YOUNG);
-          word(k, tables.pfn[e], v, write, (value + v) >>> 0, out);
+          word(k, tables.pfn[e], v, write, (add ? value : value + v) >>> 0, out, at);
           if (cached) k.tlb.fill(a, mm, v, tables.pfn[e], (flags & PTE_WRITE) !== 0);
         }
         if (v > from) {
@@ -138,7 +156,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           kind[huge] = flags | (write ? PTE_YOUNG | PTE_DIRTY : PTE_YOUNG);
           for (; v < chunk; v++) {
             const pfn = tables.pfn[huge] === ZERO_PFN ? ZERO_PFN : tables.pfn[huge] + (v & 511);
-            word(k, pfn, v, write, (value + v) >>> 0, out);
+            word(k, pfn, v, write, (add ? value : value + v) >>> 0, out, at);
             if (cached) k.tlb.fill(a, mm, v, pfn, (flags & PTE_WRITE) !== 0);
           }
           sim.spend(a, phase.access, ns * (v - from));

@@ -15,6 +15,8 @@ export const EBADF = 9;
 export const EAGAIN = 11;
 /** Out of memory, of vmas or of page tables. */
 export const ENOMEM = 12;
+/** Permission denied: the mapping does not allow what was asked for. */
+export const EACCES = 13;
 /** Bad address: nothing is mapped there, or it must not be accessed so. */
 export const EFAULT = 14;
 /** Busy: an invalidation came in between, or a page is in use. */
@@ -31,6 +33,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [EBADF]: "EBADF",
   [EAGAIN]: "EAGAIN",
   [ENOMEM]: "ENOMEM",
+  [EACCES]: "EACCES",
   [EFAULT]: "EFAULT",
   [EBUSY]: "EBUSY",
   [ENODEV]: "ENODEV",

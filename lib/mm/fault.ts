@@ -27,6 +27,7 @@ import {
 } from "./fault_anon.ts";
 import { fileFault } from "./files.ts";
 import { hugeFault, mayFaultHuge, wpHuge } from "./huge.ts";
+import { hugetlbFault } from "./hugetlb.ts";
 import { type Kernel, REVERT_FAULT_LOCK } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
@@ -44,7 +45,7 @@ import {
   PTE_YOUNG,
 } from "./pagetable.ts";
 import { swapIn } from "./swap.ts";
-import { VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
+import { VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_ENTRY = site("cpu fault: before it takes a lock");
 const AT_COPIED = site("write fault: page copied, not yet mapped");
@@ -186,6 +187,7 @@ function* upperFault(
   flags: number,
 ): Proc<number> {
   const { tables } = k, kind = tables.kind[upper];
+  if (k.vmas.flags[vma] & VM_HUGETLB) return yield* hugetlbFault(k, a, mm, vma, vpn, upper, flags);
   if (kind === PTE_NONE) return mayFaultHuge(k, vma, vpn) ? yield* hugeFault(k, a, mm, vma, vpn, flags) : -1;
   if (flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) && !(kind & PTE_WRITE)) {
     return (yield* wpHuge(k, a, mm, vma, vpn)) ? VM_FAULT_DONE : -1;

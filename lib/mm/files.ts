@@ -13,7 +13,7 @@ import { EINVAL, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_S
 import { FAULT_FLAG_WRITE, mapAnon, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { PG_DIRTY, PG_LRU } from "./pages.ts";
+import { PG_DIRTY, PG_LOCKED, PG_LRU } from "./pages.ts";
 import {
   PageTables,
   PTE_DIRTY,
@@ -24,7 +24,7 @@ import {
   PTE_YOUNG,
   VPN_END,
 } from "./pagetable.ts";
-import { VM_SHARED, VM_WRITE } from "./vma.ts";
+import { VM_MIXEDMAP, VM_SHARED, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 const AT_PTL = site("file fault: waiting for the page-table lock");
@@ -144,6 +144,63 @@ export class Inodes {
   }
 }
 
+/** The entry bits of a file's page: shared memory needs no notice of the first write, what may be written is so at once. */
+function fileEntry(k: Kernel, vma: number): number {
+  const flags = k.vmas.flags[vma];
+  return PTE_PRESENT | ((flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE) ? PTE_WRITE : 0);
+}
+
+function mapFile(k: Kernel, mm: number, e: number, entry: number, pfn: number): void {
+  const { pages, tables } = k;
+  tables.set(e, entry, pfn);
+  pages.mapcount[pfn]++;
+  pages.refcount[pfn]++;
+  k.rssFile[mm]++;
+}
+
+/**
+ * Maps what the page cache has around a page that is read, without bringing anything in: do_fault_around().
+ *
+ * @returns whether the page itself is mapped now
+ */
+function faultAround(k: Kernel, a: number, mm: number, vma: number, vpn: number): boolean {
+  const { tables, vmas, inodes, pages } = k, n = k.faultAroundPages;
+  const leaf = tables.leafAlloc(k.root[mm], vpn);
+  if (leaf < 0 || tables.locked[leaf >>> 9]) return false;
+  // The window is aligned by the place in the table, and stays within the table, the vma and the file.
+  const slot = vpn & 511, from = Math.max(slot - (slot % n), slot - (vpn - vmas.start[vma]));
+  const to = Math.min(from + n, 512, slot + (vmas.end[vma] - vpn));
+  let mapped = 0;
+  for (let i = from; i < to; i++) {
+    const v = vpn - slot + i, index = vmas.pgoff[vma] + (v - vmas.start[vma]);
+    if (index >= inodes.pages[vmas.inode[vma]] || tables.kind[leaf + i] !== PTE_NONE) continue;
+    const pfn = inodes.lookup(vmas.inode[vma], index);
+    if (pfn < 0 || pages.flags[pfn] & PG_LOCKED) continue;
+    mapFile(k, mm, leaf + i, fileEntry(k, vma) | (v === vpn ? PTE_YOUNG : 0), pfn);
+    mapped++;
+  }
+  k.ptlSpend(a, leaf, k.phase.pte, mapped * k.cost.pteInstallNs);
+  return tables.kind[leaf + slot] !== PTE_NONE;
+}
+
+/**
+ * Puts all pages of an inode into a vma at once, as a driver does with pages of its own: vm_insert_page() in its mmap.
+ *
+ * @returns 0 or -ENOMEM
+ */
+export function insertPages(k: Kernel, a: number, mm: number, vma: number): number {
+  const { vmas, tables, inodes } = k;
+  vmas.flags[vma] |= VM_MIXEDMAP;
+  vmas.generation++;
+  for (let v = vmas.start[vma]; v < vmas.end[vma]; v++) {
+    const pfn = inodes.getPage(k, a, vmas.inode[vma], vmas.pgoff[vma] + (v - vmas.start[vma]));
+    const leaf = pfn < 0 ? -1 : tables.leafAlloc(k.root[mm], v);
+    if (leaf < 0) return -ENOMEM;
+    mapFile(k, mm, leaf + (v & 511), fileEntry(k, vma), pfn);
+  }
+  return 0;
+}
+
 /**
  * A fault where a file or shared memory is mapped and nothing is in the table: do_fault().
  *
@@ -161,6 +218,8 @@ export function* fileFault(
   const shared = (vmas.flags[vma] & VM_SHARED) !== 0, copy = write && !shared, inode = vmas.inode[vma];
   const index = vmas.pgoff[vma] + (vpn - vmas.start[vma]);
   if (copy && !prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
+  if (vmas.flags[vma] & VM_MIXEDMAP) return VM_FAULT_SIGBUS; // what its driver put in is gone, and it has no fault()
+  if (!write && k.faultAroundPages > 1 && faultAround(k, a, mm, vma, vpn)) return VM_FAULT_DONE;
   if (index >= inodes.pages[inode]) return VM_FAULT_SIGBUS;
   const cached = inodes.getPage(k, a, inode, index);
   if (cached < 0) return VM_FAULT_OOM;
@@ -184,14 +243,7 @@ export function* fileFault(
   if (leaf >= 0 && !gone && tables.kind[e] === PTE_NONE) {
     k.ptlSpend(a, leaf, k.phase.pte, k.cost.pteInstallNs);
     if (copy) mapAnon(k, mm, vma, vpn, e, own, true);
-    else {
-      // Shared memory needs no notice of the first write: what may be written is writable at once.
-      const writable = shared && vmas.flags[vma] & VM_WRITE ? PTE_WRITE : 0;
-      tables.set(e, PTE_PRESENT | PTE_YOUNG | writable | (write ? PTE_DIRTY : 0), cached);
-      pages.mapcount[cached]++;
-      pages.refcount[cached]++;
-      k.rssFile[mm]++;
-    }
+    else mapFile(k, mm, e, fileEntry(k, vma) | PTE_YOUNG | (write ? PTE_DIRTY : 0), cached);
     used = true;
   }
   if (own >= 0 && !used) pages.put(a, own);

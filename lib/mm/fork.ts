@@ -24,7 +24,7 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
 } from "./pagetable.ts";
-import { VM_DONTCOPY, VM_LOCKED, VM_SHARED, VM_WIPEONFORK } from "./vma.ts";
+import { VM_DONTCOPY, VM_LOCKED, VM_MIXEDMAP, VM_SHARED, VM_WIPEONFORK } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 const AT_LOCK = site("fork: taking the mmap lock");
@@ -87,7 +87,7 @@ function* copyVma(k: Kernel, a: number, child: number, vma: number): Proc<number
   if (flags & VM_WIPEONFORK) return 0;
   vmas.anon.fork(copy, vma);
   // Without an anonymous page ever, everything can be found again by faulting (vma_needs_copy).
-  if (vmas.anonVma[vma] === 0) return 0;
+  if (vmas.anonVma[vma] === 0 && !(flags & VM_MIXEDMAP)) return 0;
   const event: Invalidation = {
     mm: vmas.mm[vma],
     start,

@@ -10,7 +10,7 @@ import { splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
 import { PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from "./pagetable.ts";
-import { VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
+import { VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_FAULT = site("get_user_pages: in a fault");
 
@@ -37,7 +37,7 @@ export function* getUserPage(
   let unshare = 0;
   for (;;) {
     const huge = tables.huge(k.root[mm], vpn);
-    if (huge >= 0 && split) {
+    if (huge >= 0 && split && !(vmas.flags[vma] & VM_HUGETLB)) {
       sim.call(a, AT_FAULT, vpn, write ? 1 : 0, vma);
       yield* splitHugeEntry(k, a, mm, vpn);
       sim.ret(a);

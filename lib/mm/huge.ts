@@ -11,9 +11,18 @@ import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { HUGE_PAGES, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LOCKED, PG_LRU, ZERO_PFN } from "./pages.ts";
+import {
+  HUGE_PAGES,
+  PG_ANON_EXCLUSIVE,
+  PG_DIRTY,
+  PG_HUGETLB,
+  PG_LARGE,
+  PG_LOCKED,
+  PG_LRU,
+  ZERO_PFN,
+} from "./pages.ts";
 import { PTE_DIRTY, PTE_KIND, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG } from "./pagetable.ts";
-import { VM_HUGEPAGE, VM_LOCKED } from "./vma.ts";
+import { VM_HUGEPAGE, VM_HUGETLB, VM_LOCKED } from "./vma.ts";
 
 const AT_ALLOCATED = site("huge fault: page allocated, not yet mapped");
 const AT_NOTIFY = site("huge page: notifying of a split");
@@ -24,9 +33,10 @@ export function hugeStart(vpn: number): number {
   return vpn - (vpn & (HUGE_PAGES - 1));
 }
 
-/** Whether a fault at `vpn` may bring in a huge page: THP in "madvise" mode, and the vma covers all of it. */
+/** Whether a fault at `vpn` may bring in a huge page: hugetlb, or THP in "madvise" mode with a vma that covers it. */
 export function mayFaultHuge(k: Kernel, vma: number, vpn: number): boolean {
   const { vmas } = k, start = hugeStart(vpn);
+  if (vmas.flags[vma] & VM_HUGETLB) return true;
   return (vmas.flags[vma] & VM_HUGEPAGE) !== 0 && !vmas.isFile(vma) && vmas.start[vma] <= start &&
     vmas.end[vma] >= start + HUGE_PAGES;
 }
@@ -111,7 +121,10 @@ export function* splitHugeEntry(k: Kernel, a: number, mm: number, vpn: number): 
  */
 export function* splitHugeAt(k: Kernel, a: number, mm: number, vma: number, vpn: number): Proc {
   const start = hugeStart(vpn), { vmas, tables } = k;
-  if (start === vpn || vmas.start[vma] > start || vmas.end[vma] < start + HUGE_PAGES) return;
+  if (
+    start === vpn || vmas.flags[vma] & VM_HUGETLB || vmas.start[vma] > start ||
+    vmas.end[vma] < start + HUGE_PAGES
+  ) return;
   if (tables.populated(k.root[mm], vpn)) yield* splitHugeEntry(k, a, mm, vpn);
 }
 
@@ -148,7 +161,7 @@ export function zapHuge(k: Kernel, a: number, mm: number, e: number): void {
   tables.clear(e);
   if (first === ZERO_PFN) return;
   for (let p = first; p < first + HUGE_PAGES; p++) pages.mapcount[p]--;
-  k.rssAnon[mm] -= HUGE_PAGES;
+  if (!(pages.flags[first] & PG_HUGETLB)) k.rssAnon[mm] -= HUGE_PAGES;
   pages.put(a, first);
 }
 
@@ -167,7 +180,7 @@ export function copyHuge(k: Kernel, child: number, vpn: number, e: number): bool
     }
     pages.refcount[first]++;
     tables.kind[e] &= ~PTE_WRITE;
-    k.rssAnon[child] += HUGE_PAGES;
+    if (!(pages.flags[first] & PG_HUGETLB)) k.rssAnon[child] += HUGE_PAGES;
   }
   if (!tables.upperAlloc(k.root[child], vpn)) throw new Error("no page table left to copy a huge page into");
   tables.set(tables.upper(k.root[child], vpn), tables.kind[e] & ~PTE_YOUNG, first);

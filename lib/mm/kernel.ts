@@ -35,6 +35,8 @@ export interface KernelSpec {
   readonly vmas: number;
   /** Pages of swap. */
   readonly swapPages: number;
+  /** Pages of a file that one read fault maps, if the page cache has them: fault_around_bytes. */
+  readonly faultAroundPages: number;
   /** Most files and shared mappings. */
   readonly inodes: number;
   /** Translation cache entries of each CPU; 0 for none. */
@@ -105,6 +107,8 @@ export class Kernel {
   readonly vmas: Vmas;
   /** Files and shared memory. */
   readonly inodes: Inodes;
+  /** Pages of a file that one read fault maps; a power of two. A setting of the machine, not part of its state. */
+  faultAroundPages: number;
   /** Swap. */
   readonly swap: SwapSlots;
   /** Who is told of changes. */
@@ -165,6 +169,7 @@ export class Kernel {
     this.tables = new PageTables(state, "pte", spec.pageTables);
     this.deviceTables = new PageTables(state, "devicePte", spec.pageTables);
     this.vmas = new Vmas(sim, spec.vmas);
+    this.faultAroundPages = spec.faultAroundPages;
     this.inodes = new Inodes(sim, spec.inodes, spec.pageTables);
     this.swap = new SwapSlots(sim, spec.swapPages, spec.wordsPerPage);
     this.vmas.onMap = (inode) => this.inodes.get(inode);

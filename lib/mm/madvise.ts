@@ -3,9 +3,11 @@
  * @module
  */
 import { type Proc, site } from "../sim/sim.ts";
-import { EFAULT, EINVAL, ENOMEM } from "./errno.ts";
+import { EACCES, EFAULT, EINVAL, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
-import { splitHugePage, trySplitFolio } from "./huge.ts";
+import { punchHole } from "./files.ts";
+import { hugeStart, splitHugePage, trySplitFolio } from "./huge.ts";
+import { cutsHugetlb } from "./hugetlb.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, splitEnds } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
@@ -15,7 +17,9 @@ import { pageOut } from "./swap.ts";
 import {
   VM_DONTCOPY,
   VM_HUGEPAGE,
+  VM_HUGETLB,
   VM_LOCKED,
+  VM_MIXEDMAP,
   VM_NOHUGEPAGE,
   VM_READ,
   VM_SHARED,
@@ -38,6 +42,7 @@ export type Advice =
   | "keeponfork"
   | "cold"
   | "pageout"
+  | "remove"
   | "willneed";
 
 const AT_LOCK = site("madvise: taking the mmap lock");
@@ -110,11 +115,16 @@ function* adviseVma(
   mm: number,
   vma: number,
   start: number,
-  end: number,
+  last: number,
   advice: Advice,
 ): Proc<number> {
   const { sim, vmas } = k, flags = vmas.flags[vma], change = FLAG_ADVICE[advice];
+  let end = last;
   if (change !== undefined) {
+    if (flags & (VM_HUGETLB | VM_MIXEDMAP) && (advice === "hugepage" || advice === "nohugepage")) {
+      return -EINVAL;
+    }
+    if (cutsHugetlb(k, mm, start, end)) return -EINVAL;
     if (advice === "wipeonfork" && (flags & VM_SHARED || vmas.isFile(vma))) return -EINVAL;
     const wanted = (flags | change[0]) & ~change[1];
     if (wanted === flags) return 0;
@@ -137,6 +147,12 @@ function* adviseVma(
     case "dontneed":
     case "free": {
       if (flags & VM_LOCKED) return -EINVAL;
+      if (flags & VM_HUGETLB) {
+        // Whole pages only; the end is rounded down (madvise_dontneed_free_valid_vma).
+        if (advice === "free" || hugeStart(start) !== start) return -EINVAL;
+        end = hugeStart(end);
+        if (start === end) return 0;
+      }
       if (advice === "free" && (vmas.isFile(vma) || flags & VM_SHARED)) return -EINVAL;
       const event: Invalidation = {
         mm,
@@ -158,9 +174,15 @@ function* adviseVma(
       return 0;
     }
     case "cold":
-      return flags & VM_LOCKED ? -EINVAL : 0;
+      return flags & (VM_LOCKED | VM_HUGETLB) ? -EINVAL : 0;
+    case "remove": {
+      if (flags & VM_LOCKED || !vmas.isFile(vma)) return -EINVAL;
+      if ((flags & (VM_SHARED | VM_WRITE)) !== (VM_SHARED | VM_WRITE)) return -EACCES;
+      const index = vmas.pgoff[vma] + (start - vmas.start[vma]);
+      return yield* punchHole(k, a, vmas.inode[vma], index, end - start);
+    }
     case "pageout":
-      if (flags & VM_LOCKED) return -EINVAL;
+      if (flags & (VM_LOCKED | VM_HUGETLB)) return -EINVAL;
       yield* pageOut(k, a, mm, start, end);
       return 0;
     default:

@@ -7,6 +7,7 @@
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
+import { cutsHugetlb } from "./hugetlb.ts";
 import { splitHugeAt, splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_PROTECTION_VMA, MMU_NOTIFY_UNMAP } from "./notifier.ts";
@@ -137,6 +138,7 @@ export function* mergeVma(k: Kernel, a: number, vma: number): Proc {
 function* detach(k: Kernel, a: number, mm: number, start: number, end: number): Proc<number> {
   const { sim, vmas } = k, first = vmas.find(mm, start);
   if (first < 0 || vmas.start[first] >= end) return 0;
+  if (cutsHugetlb(k, mm, start, end)) return -EINVAL;
   if (!(yield* splitEnds(k, a, mm, start, end))) return -ENOMEM;
   let detached = 0;
   for (let vma = vmas.find(mm, start); vma >= 0 && vmas.start[vma] < end; vma = vmas.find(mm, start)) {
@@ -302,6 +304,7 @@ function* protectVma(
   const flags = (old & ~VM_ACCESS_FLAGS) | protection;
   if (flags === old) return stop;
   yield* k.vmaStartWrite(a, vma);
+  if (cutsHugetlb(k, mm, at, stop)) return -EINVAL;
   if (!(yield* splitEnds(k, a, mm, at, stop))) return -ENOMEM;
   vma = vmas.lookup(mm, at);
   vmas.flags[vma] = flags;

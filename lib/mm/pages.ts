@@ -23,6 +23,8 @@ export const PG_LAZYFREE = 16;
 
 /** Part of a large folio: 512 frames, aligned, with one reference count and one lock, those of the first. */
 export const PG_LARGE = 32;
+/** A large folio of the hugetlb pool: never split, not part of the resident set. */
+export const PG_HUGETLB = 64;
 /** Frames of a large folio: 2 MiB. */
 export const HUGE_PAGES = 512;
 

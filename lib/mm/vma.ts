@@ -13,6 +13,10 @@ export const VM_WRITE = 2;
 export const VM_SHARED = 8;
 /** Pages are brought in and kept: mlock(). */
 export const VM_LOCKED = 0x2000;
+/** The pages are of the hugetlb pool. */
+export const VM_HUGETLB = 0x0040_0000;
+/** A driver has put pages of its own into the area: vm_insert_page(). */
+export const VM_MIXEDMAP = 0x1000_0000;
 /** A fork leaves the area out: MADV_DONTFORK. */
 export const VM_DONTCOPY = 0x20000;
 /** A child finds the area empty: MADV_WIPEONFORK. */

@@ -6,7 +6,7 @@ import { dummySnapshot } from "../../devices/dummy/snapshot.ts";
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_VMA_LOCK, FAULT_FLAG_WRITE } from "../../mm/fault_anon.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { type Invalidation, MMU_NOTIFY_NAMES } from "../../mm/notifier.ts";
-import { MEMORY_DEVICE_COHERENT, PG_LARGE, ZERO_PFN } from "../../mm/pages.ts";
+import { MEMORY_DEVICE_COHERENT, PG_HUGETLB, PG_LARGE, ZERO_PFN } from "../../mm/pages.ts";
 import {
   PTE_DEVICE,
   PTE_EXCLUSIVE,
@@ -51,7 +51,7 @@ function pageChar(k: Kernel, mm: number, vpn: number): string {
       if (pfn === ZERO_PFN) return "z";
       const shared = pages.mapcount[pfn] > 1 ? 1 : 0, zone = pages.zoneOf(pfn);
       if (zone.type === MEMORY_DEVICE_COHERENT) return COHERENT_CHARS[zone.owner - 1][shared];
-      if (pages.flags[pfn] & PG_LARGE) return "Tt"[shared];
+      if ((pages.flags[pfn] & (PG_LARGE | PG_HUGETLB)) === PG_LARGE) return "Tt"[shared];
       return (pages.inode[pfn] !== 0 ? "Ff" : "Aa")[shared];
     }
     case PTE_DEVICE:

@@ -27,13 +27,13 @@ import {
   VM_FAULT_SIGBUS,
 } from "../../mm/errno.ts";
 import { exitMm } from "../../mm/exit.ts";
-import { fileRead, fileWrite, punchHole, truncate } from "../../mm/files.ts";
+import { fileRead, fileWrite, insertPages, punchHole, truncate } from "../../mm/files.ts";
 import { forkMm } from "../../mm/fork.ts";
 import { type Advice, madvise } from "../../mm/madvise.ts";
 import { mlock, munlock } from "../../mm/mlock.ts";
 import { mmap, mprotect, munmap } from "../../mm/mmap.ts";
 import { mremap } from "../../mm/mremap.ts";
-import { VM_READ, VM_SHARED, VM_WRITE } from "../../mm/vma.ts";
+import { VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "../../mm/vma.ts";
 import type { Machine } from "../../machine/machine.ts";
 import type { MachineSpec } from "../../machine/spec.ts";
 import { Bench, type OpenFile, type PlayedProcess, type RunnerName } from "./machine.ts";
@@ -69,6 +69,7 @@ const FILE_WORD = 0xf100_0000;
 /** Advices that the model has. */
 const MODELLED_ADVICE: ReadonlySet<string> = new Set<Advice>([
   "hugepage",
+  "remove",
   "nohugepage",
   "dontneed",
   "free",
@@ -133,8 +134,8 @@ export class Player {
    * @param runner how operations are driven
    */
   constructor(spec: MachineSpec, program: Omit<Program, "ops">, runner: RunnerName) {
-    if (program.faultAroundBytes !== 4096) throw new NotModelled("fault-around");
     this.bench = new Bench(spec, runner);
+    this.kernel.faultAroundPages = program.faultAroundBytes / 4096;
     this.log = new EventLog(this.bench, (mm) => {
       for (const p of this.processes.values()) if (p.mm === mm) return p;
       return undefined;
@@ -322,12 +323,12 @@ export class Player {
       ? REGION_A + (name.charCodeAt(0) - 65) * REGION_STEP
       : this.page(op.place.region, op.place.at);
     let flags = PROTECTION[op.protection!], inode = 0;
-    if (op.kind === "hp") throw new NotModelled("hugetlb");
-    if (op.kind === "dp") throw new NotModelled("a mapping of the device's file");
+    if (op.kind === "dp" && !p.files.has(0)) return -EBADF;
+    if (op.kind === "hp") flags |= VM_HUGETLB;
     if (op.kind === "as" || op.kind === "fs") flags |= VM_SHARED;
-    if (op.kind === "as") inode = k.inodes.make(pages);
+    if (op.kind === "as" || op.kind === "dp") inode = k.inodes.make(pages);
     else if (op.file !== undefined) inode = p.inodes.get(op.file) ?? 0;
-    else if (op.kind !== "ap") {
+    else if (op.kind === "fp" || op.kind === "fs") {
       inode = k.inodes.make(op.filePages ?? pages);
       const word = FILE_WORD + 0x1_0000 * (name.charCodeAt(0) - 65);
       for (let i = 0; i < (op.filePages ?? pages); i++) fileWrite(k, 0, inode, i, word + i);
@@ -338,8 +339,9 @@ export class Player {
       if (before !== undefined && op.file === undefined) k.inodes.put(k, 0, before);
     }
     const rc = bench.run(mmap(k, 0, p.mm, vpn, pages, flags, inode));
-    if (op.kind === "as") k.inodes.put(k, 0, inode); // only the mapping keeps it
+    if (op.kind === "as" || op.kind === "dp") k.inodes.put(k, 0, inode); // only the mapping keeps it
     if (rc < 0) return rc;
+    if (op.kind === "dp") insertPages(k, 0, p.mm, k.vmas.lookup(p.mm, vpn));
     this.regions.set(name, { name, vpn, pages });
     return 0;
   }
