@@ -21,29 +21,38 @@ import {
   VM_LOCKED,
   VM_MIXEDMAP,
   VM_NOHUGEPAGE,
+  VM_RAND_READ,
   VM_READ,
+  VM_SEQ_READ,
   VM_SHARED,
   VM_WIPEONFORK,
   VM_WRITE,
 } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
-/** Advices by the kernel's names, without MADV_. */
-export type Advice =
-  | "dontneed"
-  | "free"
-  | "populate_read"
-  | "populate_write"
-  | "dontfork"
-  | "dofork"
-  | "hugepage"
-  | "nohugepage"
-  | "wipeonfork"
-  | "keeponfork"
-  | "cold"
-  | "pageout"
-  | "remove"
-  | "willneed";
+/** Advices by the kernel's names, without MADV_: those that the model follows. */
+export const ADVICES = [
+  "normal",
+  "random",
+  "sequential",
+  "willneed",
+  "dontneed",
+  "free",
+  "remove",
+  "cold",
+  "pageout",
+  "populate_read",
+  "populate_write",
+  "dontfork",
+  "dofork",
+  "wipeonfork",
+  "keeponfork",
+  "hugepage",
+  "nohugepage",
+] as const;
+
+/** One of {@link ADVICES}. */
+export type Advice = typeof ADVICES[number];
 
 const AT_LOCK = site("madvise: taking the mmap lock");
 const AT_NOTIFY = site("madvise: notifying");
@@ -51,6 +60,9 @@ const AT_VMA = site("madvise: one vma");
 
 /** Advices that only change a vma's flags: set, clear. */
 const FLAG_ADVICE: Readonly<Partial<Record<Advice, readonly [number, number]>>> = {
+  normal: [0, VM_RAND_READ | VM_SEQ_READ],
+  random: [VM_RAND_READ, VM_SEQ_READ],
+  sequential: [VM_SEQ_READ, VM_RAND_READ],
   hugepage: [VM_HUGEPAGE, VM_NOHUGEPAGE],
   nohugepage: [VM_NOHUGEPAGE, VM_HUGEPAGE],
   dontfork: [VM_DONTCOPY, 0],

@@ -17,6 +17,10 @@ export const VM_LOCKED = 0x2000;
 export const VM_HUGETLB = 0x0040_0000;
 /** A driver has put pages of its own into the area: vm_insert_page(). */
 export const VM_MIXEDMAP = 0x1000_0000;
+/** Pages will be used in order: MADV_SEQUENTIAL. */
+export const VM_SEQ_READ = 0x8000;
+/** Pages will be used in no order: MADV_RANDOM. */
+export const VM_RAND_READ = 0x1_0000;
 /** A fork leaves the area out: MADV_DONTFORK. */
 export const VM_DONTCOPY = 0x20000;
 /** A child finds the area empty: MADV_WIPEONFORK. */

@@ -29,7 +29,7 @@ import {
 import { exitMm } from "../../mm/exit.ts";
 import { fileRead, fileWrite, insertPages, punchHole, truncate } from "../../mm/files.ts";
 import { forkMm } from "../../mm/fork.ts";
-import { type Advice, madvise } from "../../mm/madvise.ts";
+import { type Advice, ADVICES, madvise } from "../../mm/madvise.ts";
 import { mlock, munlock } from "../../mm/mlock.ts";
 import { mmap, mprotect, munmap } from "../../mm/mmap.ts";
 import { mremap } from "../../mm/mremap.ts";
@@ -65,24 +65,6 @@ const NO_WORD = 0xdead_beef;
 const MOST_WORDS = 64;
 /** Word 0 of page i of a new file: this, 0x10000 for each region after A, and i. */
 const FILE_WORD = 0xf100_0000;
-
-/** Advices that the model has. */
-const MODELLED_ADVICE: ReadonlySet<string> = new Set<Advice>([
-  "hugepage",
-  "remove",
-  "nohugepage",
-  "dontneed",
-  "free",
-  "populate_read",
-  "populate_write",
-  "dontfork",
-  "dofork",
-  "wipeonfork",
-  "keeponfork",
-  "cold",
-  "willneed",
-  "pageout",
-]);
 
 const PROTECTION: Readonly<Record<MapProtection, number>> = {
   r: VM_READ,
@@ -247,7 +229,9 @@ export class Player {
       case "munlock":
         return plain(bench.run(munlock(k, 0, mm, vpn, pages)));
       case "madvise":
-        if (!MODELLED_ADVICE.has(op.advice!)) throw new NotModelled(`madvise ${op.advice}`);
+        if (!(ADVICES as readonly string[]).includes(op.advice!)) {
+          throw new NotModelled(`madvise ${op.advice}`);
+        }
         return plain(bench.run(madvise(k, 0, mm, vpn, pages, op.advice as Advice)));
       case "mremap": {
         const to = this.page(op.toRegion!, op.toAt!);
