@@ -214,3 +214,5 @@ export type { Spans } from "./record/spans.ts";
 export type { Arena, Extents, Snapshot } from "./sim/arena.ts";
 export type { Locks } from "./sim/locks.ts";
 export type { Chooser, Sim } from "./sim/sim.ts";
+export { look } from "./machine/look.ts";
+export { type Advice, ADVICES } from "./mm/madvise.ts";

@@ -2,11 +2,14 @@
  * Processes as a user handles them: plain methods, each run to completion.
  * @module
  */
-import { checkWord, describe, during, wholeNumber } from "../arguments.ts";
+import { checkWord, describe, didYouMean, during, wholeNumber } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../mm/access.ts";
 import { errnoName, VM_FAULT_MAPERR, VM_FAULT_OOM, VM_FAULT_SIGBUS } from "../mm/errno.ts";
 import type { Kernel } from "../mm/kernel.ts";
+import { exitMm } from "../mm/exit.ts";
+import { forkMm } from "../mm/fork.ts";
+import { type Advice, ADVICES, madvise } from "../mm/madvise.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { VPN_END } from "../mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
@@ -194,13 +197,67 @@ export class Process {
   readonly machine: Machine;
 
   /**
-   * Use {@linkcode Machine.process}.
+   * Use {@linkcode Machine.process} or {@linkcode Process.fork}.
    *
    * @param machine the machine that runs it
+   * @param mm its address space; a new one if left out
    */
-  constructor(machine: Machine) {
+  constructor(machine: Machine, mm: number = machine.kernel.newMm()) {
     this.machine = machine;
-    this.mm = machine.kernel.newMm();
+    this.mm = mm;
+  }
+
+  /**
+   * Makes a child that shares every page until one of the two writes: fork(2).
+   *
+   * @returns the child; {@linkcode Process.here} finds a region of the parent in it
+   * @throws {UsageError} when the machine has no room for another process or its tables
+   */
+  fork(): Process {
+    const { machine } = this, child = machine.complete(forkMm(machine.kernel, 0, this.mm));
+    if (child >= 0) return new Process(machine, child);
+    throw new UsageError(
+      `Cannot fork: got ${
+        errnoName(child)
+      }; this machine was built for ${machine.spec.kernel.processes} processes; ` +
+        "give machine({ processes }) more",
+    );
+  }
+
+  /** Ends the process: its pages are dropped, its subscribers told, its number is not used again. */
+  exit(): void {
+    this.machine.complete(exitMm(this.machine.kernel, 0, this.mm));
+  }
+
+  /**
+   * The same addresses in this process, as a fork leaves them.
+   *
+   * @param region a region of another process of the machine, its parent for example
+   * @returns the region of this process; whether anything is mapped there is another question
+   */
+  here(region: Region): Region {
+    const { vpn, pages } = checkRegion("find a region in another process", region);
+    return new Region(this, vpn, pages);
+  }
+
+  /**
+   * Gives advice on a region: madvise(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @param advice by the kernel's name without MADV_, for example "dontneed", "pageout", "hugepage"
+   * @returns 0 or a negated errno
+   * @throws {UsageError} for advice that is none
+   */
+  madvise(region: Region, advice: Advice): number {
+    const { vpn, pages } = checkRegion("advise", region, this);
+    if (!ADVICES.includes(advice)) {
+      throw new UsageError(
+        `Cannot advise: got ${describe(advice)}${didYouMean(String(advice), ADVICES)}; ${
+          ADVICES.join(", ")
+        } are allowed`,
+      );
+    }
+    return this.machine.complete(madvise(this.machine.kernel, 0, this.mm, vpn, pages, advice));
   }
 
   /** Pages that the process has, in ordinary and in device memory: its resident set. */

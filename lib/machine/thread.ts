@@ -6,9 +6,12 @@
  * @module
  */
 import { DummyDevice } from "../devices/dummy/device.ts";
+import { dummyExclusive, IoctlResult } from "../devices/dummy/ioctl.ts";
 import { UsageError } from "../errors.ts";
 import { checkWord, describe } from "../arguments.ts";
 import { AccessResult, cpuAccess } from "../mm/access.ts";
+import { forkMm } from "../mm/fork.ts";
+import { type Advice, madvise } from "../mm/madvise.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import {
@@ -99,6 +102,29 @@ export class Thread {
     const { machine: { kernel }, mm } = this.process, flags = protectionFlags(protection);
     checkRegion("protect", region, this.process);
     return yield* told(this.sim, mprotect(kernel, this.sim.current, mm, region.vpn, region.pages, flags));
+  }
+
+  /**
+   * Makes a child that shares every page until one of the two writes: fork(2).
+   *
+   * @returns the child's address space, or a negated errno
+   */
+  *fork(): Proc<number> {
+    const { machine: { kernel }, mm } = this.process;
+    return yield* told(this.sim, forkMm(kernel, this.sim.current, mm));
+  }
+
+  /**
+   * Gives advice on a region: madvise(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @param advice by the kernel's name without MADV_
+   * @returns 0 or a negated errno
+   */
+  *madvise(region: Region, advice: Advice): Proc<number> {
+    const { machine: { kernel }, mm } = this.process;
+    checkRegion("advise", region, this.process);
+    return yield* told(this.sim, madvise(kernel, this.sim.current, mm, region.vpn, region.pages, advice));
   }
 
   /**
@@ -282,6 +308,18 @@ export class DeviceThread {
     const word = out.signals.length > 0 ? out.signals[0].cause : out.words[0];
     sim.note(sim.current, word);
     return word;
+  }
+
+  /**
+   * Takes a region for the device alone, for its atomic operations: the CPU's next touch takes it back.
+   *
+   * @param region what to take
+   * @returns 0, or a negated errno: -EBUSY when a page could not be had
+   */
+  *exclusive(region: Region): Proc<number> {
+    checkRegion("take pages exclusively", region, this.process);
+    const { device, mirror, sim } = this, out = new IoctlResult();
+    return yield* told(sim, dummyExclusive(device, sim.current, mirror, region.vpn, region.pages, out));
   }
 
   /**
