@@ -90,9 +90,15 @@ function event(m: MigrateVma, start: number, end: number): Invalidation {
 /**
  * Collects the pages of a range and takes them out of the page tables: migrate_vma_setup().
  *
+ * @param restore puts back what was refused; another than the kernel's only for the posted code of 2016 (hmm/v13)
  * @returns 0 (also when `cpages` is 0), or -EINVAL for a range that is not within the vma, hugetlb or a driver's own pages
  */
-export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma): Proc<number> {
+export function* migrateVmaSetup(
+  k: Kernel,
+  a: number,
+  m: MigrateVma,
+  restore: typeof putBack = putBack,
+): Proc<number> {
   const { vmas, sim, pages } = k, n = m.end - m.start;
   if (m.start >= m.end || vmas.start[m.vma] > m.start || vmas.end[m.vma] < m.end) return -EINVAL;
   if (vmas.flags[m.vma] & (VM_HUGETLB | VM_MIXEDMAP)) return -EINVAL;
@@ -108,7 +114,7 @@ export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma): Proc<numb
   yield* collectRange(k, a, m);
   k.notifiers.end(a, e);
   sim.call(a, AT_UNMAP, m.start, m.end, m.flags, m.cpages);
-  yield* unmapCollected(k, a, m);
+  yield* unmapCollected(k, a, m, restore);
   sim.ret(a);
   return 0;
 }
@@ -170,7 +176,7 @@ function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
 }
 
 /** Whether the CPU fault that this migration answers has the page's lock, and keeps it. */
-function lockedByFault(k: Kernel, m: MigrateVma, pfn: number): boolean {
+export function lockedByFault(k: Kernel, m: MigrateVma, pfn: number): boolean {
   return pfn === m.faultPage && !k.revert.has(REVERT_FAULT_LOCK);
 }
 
@@ -221,7 +227,12 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
 }
 
 /** Isolates what was collected, unmaps it elsewhere, refuses what is pinned: migrate_device_unmap(). */
-export function* unmapCollected(k: Kernel, a: number, m: MigrateVma): Proc {
+export function* unmapCollected(
+  k: Kernel,
+  a: number,
+  m: MigrateVma,
+  restore: typeof putBack = putBack,
+): Proc {
   const { sim } = k, n = m.end - m.start, collected = m.cpages;
   if (sim.due(a)) {
     sim.mark(a, AT_UNMAP, 0, n);
@@ -236,7 +247,7 @@ export function* unmapCollected(k: Kernel, a: number, m: MigrateVma): Proc {
     refusePinned(k, m, i);
   }
   sim.spend(a, k.phase.unmap, isolated * k.cost.unmapPageNs);
-  if (m.cpages < collected) yield* putBack(k, a, m);
+  if (m.cpages < collected) yield* restore(k, a, m);
 }
 
 /**
