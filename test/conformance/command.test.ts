@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { gzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import { ROOT } from "../../lib/cli/setup.ts";
+import { PENDING } from "./pending.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hmmlab-conformance-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -66,15 +67,29 @@ test.for<[args: string[], what: RegExp]>([
   expect(status).toBe(2);
 });
 
-/** Programs of all transcripts that agree at least; both numbers only ever grow. */
-const AGREE = { state: 6426, events: 6414 };
+/** Programs named in the rows of one part of DEVIATIONS.md. */
+function deviations(part: "State" | "Events"): string[] {
+  const text = readFileSync(join(ROOT, "test/conformance/DEVIATIONS.md"), "utf8");
+  const section = text.split(/^## /m).find((s) => s.startsWith(part));
+  expect(section).toBeDefined();
+  return [...section!.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, ids]) =>
+    [...ids.matchAll(/`(.*?)`/g)].map((m) => m[1])
+  );
+}
 
-test("nearly every transcript of the repository agrees", () => {
+test("every transcript of the repository agrees but for the deviations", () => {
   const { stdout } = conformance("--json"), all = JSON.parse(stdout);
   expect(all.programs).toBe(6431);
   expect(all.broken).toEqual([]);
-  expect(all.state.agree, JSON.stringify(all.state.reasons, null, 2)).toBeGreaterThanOrEqual(AGREE.state);
-  expect(all.events.agree, JSON.stringify(all.events.reasons, null, 2)).toBeGreaterThanOrEqual(AGREE.events);
-  const threw = Object.keys(all.state.reasons).filter((reason) => reason.startsWith("threw"));
-  expect(threw).toEqual([]);
+  for (const [part, key] of [["State", "state"], ["Events", "events"]] as const) {
+    const wrong: { id: string }[] = all.differences.filter((d: Record<string, unknown>) =>
+      d[key] !== undefined
+    );
+    const ids = wrong.map(({ id }) => id), known = deviations(part);
+    expect(ids.filter((id) => !known.includes(id) && !(id in PENDING)), `${key} differs`).toEqual([]);
+    // A row that is no longer true goes.
+    expect(known.filter((id) => !ids.includes(id)), `${key} agrees after all`).toEqual([]);
+    // The bar: 99 % of state, 99.5 % of events, whatever is in the table.
+    expect(all[key].agree / all.programs).toBeGreaterThanOrEqual(key === "state" ? 0.99 : 0.995);
+  }
 }, 180_000);

@@ -1,6 +1,7 @@
 /** What must hold of a machine at rest, counted page by page from the outside. */
 import type { Player } from "../../lib/experiments/conformance/player.ts";
-import { ZERO_PFN } from "../../lib/mm/pages.ts";
+import type { Kernel } from "../../lib/mm/kernel.ts";
+import { HUGE_PAGES, PG_LARGE, ZERO_PFN } from "../../lib/mm/pages.ts";
 import {
   PTE_DEVICE,
   PTE_EXCLUSIVE,
@@ -13,10 +14,15 @@ import {
   VPN_END,
 } from "../../lib/mm/pagetable.ts";
 
-/** What is known of a frame from the tables that name it. */
-interface Uses {
-  mapped: number;
-  exclusive: number;
+/** What the tables of a process say of one page: kind with flags, and frame. */
+function look(k: Kernel, mm: number, vpn: number): { kind: number; pfn: number; huge: boolean } {
+  const { tables } = k,
+    huge = tables.huge(k.root[mm], vpn),
+    e = huge >= 0 ? huge : tables.entry(k.root[mm], vpn);
+  if (e < 0) return { kind: PTE_NONE, pfn: 0, huge: false };
+  // Frame 0 stands for the zero page, be it huge or not.
+  const pfn = tables.pfn[e] === ZERO_PFN || huge < 0 ? tables.pfn[e] : tables.pfn[e] + (vpn % HUGE_PAGES);
+  return { kind: tables.kind[e], pfn, huge: huge >= 0 };
 }
 
 /**
@@ -26,35 +32,34 @@ interface Uses {
  */
 export function atRest(player: Player): string[] {
   const { kernel: k, deviceList } = player.machine, { pages, tables, vmas } = k, wrong: string[] = [];
-  const uses = new Map<number, Uses>(), slots = new Map<number, number>();
+  const mapped = new Map<number, number>(),
+    held = new Map<number, number>(),
+    slots = new Map<number, number>();
+  const count = (m: Map<number, number>, key: number) => m.set(key, (m.get(key) ?? 0) + 1);
   const living = [...player.played.values()].filter((p) => !p.exited);
   for (const p of living) {
     let rss = 0, swapped = 0;
     const root = k.root[p.mm];
-    for (let v = tables.nextLive(root, 0, VPN_END); v < VPN_END; v = tables.nextLive(root, v, VPN_END)) {
-      const leaf = tables.leaf(root, v) + (v % 512),
-        kind = tables.kind[leaf] & PTE_KIND,
-        pfn = tables.pfn[leaf];
+    for (let v = tables.nextLive(root, 0, VPN_END); v < VPN_END; v = tables.nextLive(root, v + 1, VPN_END)) {
+      const { kind: pte, pfn, huge } = look(k, p.mm, v), kind = pte & PTE_KIND;
       const at = `${p.name} page ${v.toString(16)}`;
       if (kind !== PTE_NONE && vmas.lookup(p.mm, v) < 0) wrong.push(`${at}: an entry where no vma is`);
       if (kind === PTE_MIGRATION) wrong.push(`${at}: a migration entry at rest`);
       if (kind === PTE_SWAP) {
         swapped++;
-        slots.set(pfn, (slots.get(pfn) ?? 0) + 1);
+        count(slots, pfn);
       }
       if ((kind === PTE_PRESENT && pfn !== ZERO_PFN) || kind === PTE_DEVICE || kind === PTE_EXCLUSIVE) {
-        const u = uses.get(pfn) ?? { mapped: 0, exclusive: 0 };
-        if (kind === PTE_EXCLUSIVE) u.exclusive++;
-        else u.mapped++;
-        uses.set(pfn, u);
-        if (pages.mapping[pfn] !== 0) rss++;
+        if (kind !== PTE_EXCLUSIVE) count(mapped, pfn);
+        // A huge page's one entry holds one reference to the whole, each small entry one of its own.
+        if (!huge || v % HUGE_PAGES === 0) count(held, pages.head(pfn));
+        if (pages.mapping[pages.head(pfn)] !== 0) rss++;
         if (kind === PTE_DEVICE && !pages.isDevicePrivate(pfn)) {
           wrong.push(`${at}: a device entry of frame ${pfn}`);
         }
         if (kind !== PTE_DEVICE && pages.isDevicePrivate(pfn)) wrong.push(`${at}: maps device frame ${pfn}`);
         if (pages.isFree(pfn)) wrong.push(`${at}: names free frame ${pfn}`);
       }
-      v++;
     }
     if (rss !== k.rssAnon[p.mm]) {
       wrong.push(`${p.name}: rssAnon is ${k.rssAnon[p.mm]}, its tables hold ${rss}`);
@@ -64,21 +69,25 @@ export function atRest(player: Player): string[] {
     }
   }
   for (const [i, zone] of pages.zones.entries()) {
-    let left = pages.used(zone);
-    for (let pfn = zone.start + (i === 0 ? 1 : 0); pfn < zone.end && left > (i === 0 ? 1 : 0); pfn++) {
+    let left = pages.used(zone) - (i === 0 ? 1 : 0);
+    for (let pfn = zone.start + (i === 0 ? 1 : 0); pfn < zone.end && left > 0; pfn++) {
       if (pages.isFree(pfn)) continue;
       left--;
-      const u = uses.get(pfn) ?? { mapped: 0, exclusive: 0 };
-      const held = u.mapped + u.exclusive + (pages.inode[pfn] !== 0 ? 1 : 0) +
-        (pages.swap[pfn] !== 0 ? 1 : 0) +
-        pages.pins[pfn];
-      if (pages.mapcount[pfn] !== u.mapped) {
-        wrong.push(`frame ${pfn}: mapcount is ${pages.mapcount[pfn]}, ${u.mapped} entries map it`);
+      if (pages.mapcount[pfn] !== (mapped.get(pfn) ?? 0)) {
+        wrong.push(
+          `frame ${pfn}: mapcount is ${pages.mapcount[pfn]}, ${mapped.get(pfn) ?? 0} entries map it`,
+        );
       }
-      if (pages.refcount[pfn] !== held) {
-        wrong.push(`frame ${pfn}: refcount is ${pages.refcount[pfn]}, ${held} hold it`);
+      const size = pages.flags[pfn] & PG_LARGE ? HUGE_PAGES : 1;
+      if (pages.head(pfn) !== pfn) continue;
+      let holders = held.get(pfn) ?? 0;
+      for (let p = pfn; p < pfn + size; p++) {
+        holders += (pages.inode[p] !== 0 ? 1 : 0) + (pages.swap[p] !== 0 ? 1 : 0) + pages.pins[p];
       }
-      if (held === 0) wrong.push(`frame ${pfn} of ${zone.name} is lost`);
+      if (pages.refcount[pfn] !== holders) {
+        wrong.push(`frame ${pfn}: refcount is ${pages.refcount[pfn]}, ${holders} hold it`);
+      }
+      if (holders === 0) wrong.push(`frame ${pfn} of ${zone.name} is lost`);
     }
   }
   k.swap.users.forEach((n, slot) => {
@@ -94,9 +103,9 @@ export function atRest(player: Player): string[] {
     for (let v = t.nextLive(table.root, 0, VPN_END); v < VPN_END; v = t.nextLive(table.root, v, VPN_END)) {
       const pfn = table.translate(v, false);
       if (pfn >= 0) {
-        const e = tables.entry(k.root[mm], v), kind = e < 0 ? PTE_NONE : tables.kind[e];
+        const { kind, pfn: own } = look(k, mm, v);
         const at = `${d.name} page ${v.toString(16)}`, atomic = table.isAtomic(v);
-        if ((kind & PTE_KIND) === PTE_NONE || tables.pfn[e] !== pfn) wrong.push(`${at}: stale`);
+        if ((kind & PTE_KIND) === PTE_NONE || own !== pfn) wrong.push(`${at}: stale`);
         else if ((table.translate(v, true) >= 0 || atomic) && !(kind & PTE_WRITE)) {
           wrong.push(`${at}: may write, the CPU's entry may not`);
         } else if (atomic !== ((kind & PTE_KIND) === PTE_EXCLUSIVE)) {

@@ -6,12 +6,12 @@ import { REGION_A } from "../../lib/experiments/conformance/observe.ts";
 import { Player } from "../../lib/experiments/conformance/player.ts";
 import { type Op, parsePrograms, printProgram } from "../../lib/experiments/conformance/program.ts";
 import { atRest } from "./checks.ts";
-import { programs } from "./programs.ts";
+import { hugePrograms, programs } from "./programs.ts";
 
 const RUNS = Number(process.env.HMMLAB_PROGRAMS ?? 150), SEED = Number(process.env.HMMLAB_SEED ?? 6121);
 const spec = conformanceSpec();
 const VPN = REGION_A;
-const head = { id: "found", thp: false, faultAroundBytes: 4096 };
+const head = { id: "found", thp: true, faultAroundBytes: 4096 };
 
 /** Plays a program, checking after every operation. */
 function play(ops: readonly Op[], runner: RunnerName, check: boolean): string[] {
@@ -25,8 +25,8 @@ function play(ops: readonly Op[], runner: RunnerName, check: boolean): string[] 
 }
 
 /** Holds a property of programs; a failure is shown as the shortest program in the transcripts' own lines. */
-function holds(runs: number, property: (ops: readonly Op[]) => void): void {
-  fc.assert(fc.property(programs, property), {
+function holds(runs: number, any: fc.Arbitrary<Op[]>, property: (ops: readonly Op[]) => void): void {
+  fc.assert(fc.property(any, property), {
     numRuns: runs,
     seed: SEED,
     reporter(out) {
@@ -44,16 +44,27 @@ function holds(runs: number, property: (ops: readonly Op[]) => void): void {
 const LIMIT_MS = 30_000 + 60 * RUNS;
 
 test("whatever programs do, counts match what is counted, and nothing is left behind", () => {
-  holds(RUNS, (ops) => void play(ops, "complete", true));
+  holds(RUNS, programs, (ops) => void play(ops, "complete", true));
 }, LIMIT_MS);
 
-test("the three runners see the same", () => {
-  holds(Math.ceil(RUNS / 4), (ops) => {
+test("so it is with huge pages", () => {
+  let huge = 0;
+  holds(Math.ceil(RUNS / 4), hugePrograms, (ops) => {
+    if (play(ops, "complete", true).some((seen) => /[Tt]{8}/.test(seen))) huge++;
+  });
+  expect(huge).toBeGreaterThan(RUNS / 20);
+}, LIMIT_MS);
+
+test.for<[size: string, part: number, any: fc.Arbitrary<Op[]>]>([
+  ["small", 4, programs],
+  ["huge", 16, hugePrograms],
+])("the three runners see the same of %s pages", { timeout: LIMIT_MS }, ([, part, any]) => {
+  holds(Math.ceil(RUNS / part), any, (ops) => {
     const complete = play(ops, "complete", false);
     expect(play(ops, "clock", false)).toEqual(complete);
     expect(play(ops, "steps", true)).toEqual(complete);
   });
-}, LIMIT_MS);
+});
 
 /** A machine in which two processes and a device have pages of every kind. */
 function busy(): Player {

@@ -18,12 +18,12 @@ import type { Proc } from "../../sim/sim.ts";
 export type RunnerName = "complete" | "clock" | "steps";
 
 /** Names of the devices, in the order of their numbers. */
-const DEVICE = { memory: "32 MiB", onFault: "map", quirks: "test_hmm-6.12" } as const;
+const DEVICE = { memory: "64 MiB", onFault: "map", quirks: "test_hmm-6.12" } as const;
 
 /** What each transcript's machine is made of; made once, since profiles are read for it. */
 export function conformanceSpec(): MachineSpec {
   return checkMachine({
-    memory: "128 MiB",
+    memory: "256 MiB",
     devices: {
       d0: DEVICE,
       d1: DEVICE,
@@ -32,7 +32,7 @@ export function conformanceSpec(): MachineSpec {
     },
     actors: 4,
     processes: 16,
-    vmas: 512,
+    vmas: 1024,
     pageTables: 512,
     batchPages: 64,
   });

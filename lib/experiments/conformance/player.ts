@@ -280,6 +280,7 @@ export class Player {
   private open(p: PlayedProcess, slot: number, number: number): number {
     const device = this.bench.machine.devices[`d${number}`];
     if (device === undefined) return -ENOENT;
+    this.close(p, slot); // the descriptor is used anew
     p.files.set(slot, { number, device, mirror: device.open(p.mm), users: 1 });
     p.opened = true;
     return 0;
@@ -311,8 +312,10 @@ export class Player {
     if (op.kind === "hp") flags |= VM_HUGETLB;
     if (op.kind === "as" || op.kind === "fs") flags |= VM_SHARED;
     if (op.kind === "as" || op.kind === "dp") inode = k.inodes.make(pages);
-    else if (op.file !== undefined) inode = p.inodes.get(op.file) ?? 0;
-    else if (op.kind === "fp" || op.kind === "fs") {
+    else if (op.file !== undefined && op.kind !== "ap") {
+      if (!p.inodes.has(op.file)) return -EBADF;
+      inode = p.inodes.get(op.file)!;
+    } else if (op.kind === "fp" || op.kind === "fs") {
       inode = k.inodes.make(op.filePages ?? pages);
       const word = FILE_WORD + 0x1_0000 * (name.charCodeAt(0) - 65);
       for (let i = 0; i < (op.filePages ?? pages); i++) fileWrite(k, 0, inode, i, word + i);

@@ -271,6 +271,15 @@ export function printOp(op: Op, named = false): string {
   return words.join(" ");
 }
 
+function pageMultiple(t: Token): number {
+  const n = wholeNumber(t, 2 ** 21);
+  if (n >= 4096 && n % 4096 === 0) return n;
+  throw new LineError(
+    t.column,
+    `"${t.text}" bytes are not whole pages of 4096, at least one and at most 512`,
+  );
+}
+
 function readHeader(line: string): Omit<Program, "ops"> {
   const head: { id: string; seed?: number; thp: boolean; faultAroundBytes: number } = {
     id: "",
@@ -283,7 +292,7 @@ function readHeader(line: string): Omit<Program, "ops"> {
     if (key === "name" && value.text !== "") head.id = value.text;
     else if (key === "seed") head.seed = wholeNumber(value);
     else if (key === "thp") head.thp = wholeNumber(value, 1) === 1;
-    else if (key === "fa") head.faultAroundBytes = wholeNumber(value);
+    else if (key === "fa") head.faultAroundBytes = pageMultiple(value);
     else if (key === "autosnap") wholeNumber(value, 1);
     else throw new LineError(t.column, `"${t.text}" is none of name=X, seed=N, thp=1, fa=BYTES, autosnap=0`);
   }

@@ -101,6 +101,12 @@ function readObservation(o: Record<string, unknown>): Observation {
   return seen as unknown as Observation;
 }
 
+function faultAround(fa: unknown): number {
+  if (fa === undefined) return 4096;
+  if (typeof fa === "number" && fa >= 4096 && fa % 4096 === 0 && fa <= 2 ** 21) return fa;
+  fail("fa is no whole number of pages of 4096 bytes, at most 512");
+}
+
 /**
  * Reads one line of a transcript file.
  *
@@ -133,7 +139,7 @@ export function parseTranscript(line: string): Transcript {
     id: x.id,
     ...(typeof x.seed === "number" ? { seed: x.seed } : {}),
     thp: x.thp === 1 || x.thp === true,
-    faultAroundBytes: typeof x.fa === "number" ? x.fa : 4096,
+    faultAroundBytes: faultAround(x.fa),
     ops,
     observed,
     nondet: Array.isArray(x.nondet) ? x.nondet.map(String) : [],
