@@ -21,16 +21,8 @@ import { ROOT } from "../setup.ts";
 /** Where tslab finds `hmmlab` when a notebook of this repository imports it. */
 export const INSTALLED: string = join(ROOT, "node_modules", "hmmlab");
 
-/** Packages that deno.json names for the work on hmmlab, not for its use. */
-const FOR_WORK = [
-  "hmmlab",
-  "@types/node",
-  "fast-check",
-  "playwright-core",
-  "tslab",
-  "typescript",
-  "vitest",
-];
+/** Packages that deno does not find: read by path, or pinned because what arquero would take does not install. */
+const ALSO_NEEDED = ["@uwdata/flechette", "dejavu-fonts-ttf", "vega-embed"];
 
 interface Manifest {
   readonly imports: Readonly<Record<string, string>>;
@@ -93,18 +85,16 @@ export function makePackage(folder: string): void {
   }
 }
 
-/** Ranges float, and what floats to today does not install; a package that is only resolved by path is missed. */
+/** deno writes ranges, and what they come to today does not install: each becomes the version of deno.json. */
 function packageJson(unpacked: string): Record<string, unknown> {
   const packed = JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8")) as Record<string, unknown>;
-  const dependencies: Record<string, string> = {};
-  for (const [name, specifier] of Object.entries(manifest().imports)) {
-    if (FOR_WORK.includes(name)) continue;
-    const version = /^npm:(?:@[^/]+\/)?[^@]+@(\d[^/]*)$/.exec(specifier)?.[1];
-    if (version === undefined) throw new Error(`deno.json imports ${name} as ${specifier}: no exact version`);
+  const { imports } = manifest(), dependencies: Record<string, string> = {};
+  for (const name of new Set([...Object.keys(packed.dependencies as object), ...ALSO_NEEDED].sort())) {
+    const version = /^npm:(?:@[^/]+\/)?[^@]+@(\d[^/]*)$/.exec(imports[name] ?? "")?.[1];
+    if (version === undefined) {
+      throw new UsageError(`Cannot make the package: deno.json gives no exact version of ${name}`);
+    }
     dependencies[name] = version;
-  }
-  for (const name of Object.keys(packed.dependencies as object)) {
-    if (!(name in dependencies)) throw new Error(`lib/ imports ${name}, which the package would not have`);
   }
   return {
     ...packed,
