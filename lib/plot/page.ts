@@ -91,7 +91,7 @@ export function scriptJson(x: unknown): string {
 }
 
 /** A chart's spec as a page draws it: the page says title, background and width. */
-function forPage(chart: Chart): Record<string, unknown> {
+function forPage(spec: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const {
     $schema: _schema,
     title: _title,
@@ -99,8 +99,27 @@ function forPage(chart: Chart): Record<string, unknown> {
     background: _background,
     padding: _padding,
     ...body
-  } = chart.spec;
+  } = spec;
   return body;
+}
+
+/**
+ * The scripts that draw charts into the elements of class `chart` of a page, in order: each spec without its title, as
+ * wide as its element, light or dark as the reader has it. The scripts of `browserScripts` must stand before them.
+ *
+ * @param specs Vega-Lite specs with their data in them
+ * @returns script elements
+ */
+export function drawingScripts(specs: readonly Readonly<Record<string, unknown>>[]): string {
+  const transparent = { background: "transparent", padding: { left: 0, top: 4, right: 8, bottom: 2 } };
+  const configs = {
+    light: { ...config("light"), ...transparent },
+    dark: { ...config("dark"), ...transparent },
+  };
+  const drawn = specs.map((spec) => ({ spec: forPage(spec), beside: 60 }));
+  return `<script type="application/json" id="hmmlab-specs">${scriptJson(drawn)}</script>
+<script type="application/json" id="hmmlab-configs">${scriptJson(configs)}</script>
+<script>${DRAW}</script>`;
 }
 
 /**
@@ -146,17 +165,9 @@ export async function renderPage(
     );
   }
   const sheets = tables.map((table) => `<section><div class="scroll">${toHtml(table)}</div></section>`);
-  const specs = charts.map((chart) => ({ spec: forPage(chart), beside: 60 }));
-  const transparent = { background: "transparent", padding: { left: 0, top: 4, right: 8, bottom: 2 } };
-  const configs = {
-    light: { ...config("light"), ...transparent },
-    dark: { ...config("dark"), ...transparent },
-  };
   const data = charts.length > 0
-    ? `<script type="application/json" id="hmmlab-specs">${scriptJson(specs)}</script>
-<script type="application/json" id="hmmlab-configs">${scriptJson(configs)}</script>
-${scripts.map((text) => `<script>${text.replace(/<\/(script)/gi, "<\\/$1")}</script>`).join("\n")}
-<script>${DRAW}</script>`
+    ? scripts.map((text) => `<script>${text.replace(/<\/(script)/gi, "<\\/$1")}</script>\n`).join("") +
+      drawingScripts(charts.map((chart) => chart.spec))
     : "";
   return `<!DOCTYPE html>
 <html lang="en">
