@@ -3,6 +3,7 @@ import type { Player } from "../../lib/experiments/conformance/player.ts";
 import type { Kernel } from "../../lib/mm/kernel.ts";
 import { HUGE_PAGES, PG_LARGE, ZERO_PFN } from "../../lib/mm/pages.ts";
 import {
+  type PageTables,
   PTE_DEVICE,
   PTE_EXCLUSIVE,
   PTE_KIND,
@@ -90,6 +91,16 @@ export function atRest(player: Player): string[] {
       if (holders === 0) wrong.push(`frame ${pfn} of ${zone.name} is lost`);
     }
   }
+  // A page of shared memory that was swapped out has its slot in the page cache.
+  const { cache, root: roots } = k.inodes as unknown as { cache: PageTables; root: Uint32Array };
+  k.inodes.users.forEach((users, inode) => {
+    if (users === 0) return;
+    for (let i = cache.nextLive(roots[inode], 0, VPN_END); i < VPN_END;) {
+      const e = cache.entry(roots[inode], i);
+      if ((cache.kind[e] & PTE_KIND) === PTE_SWAP) count(slots, cache.pfn[e]);
+      i = cache.nextLive(roots[inode], i + 1, VPN_END);
+    }
+  });
   k.swap.users.forEach((n, slot) => {
     if (n !== (slots.get(slot) ?? 0)) {
       wrong.push(`slot ${slot}: ${n} users, ${slots.get(slot) ?? 0} entries name it`);
