@@ -9,42 +9,10 @@ import { mmap, mprotect, munmap } from "../../lib/mm/mmap.ts";
 import { VM_READ, VM_WRITE } from "../../lib/mm/vma.ts";
 import { brokenRules } from "../invariants.ts";
 import { access, run, smallKernel } from "../kernel.ts";
+import { BASE, PAGES, Reference } from "../reference.ts";
 
-/** A window over the end of a leaf table, past 32 bits of page number. */
-const BASE = 0x1_0000_0000 + 506, PAGES = 12, SPACES = 3;
+const SPACES = 3;
 const RW = VM_READ | VM_WRITE;
-
-interface Page {
-  flags: number;
-  /** Last word written; undefined while no write has made a page of it. */
-  word: number | undefined;
-}
-
-/** What memory is, without any page table: protection and word by process and page. */
-class Reference {
-  readonly spaces = new Map<number, (Page | undefined)[]>([[
-    0,
-    Array<Page | undefined>(PAGES).fill(undefined),
-  ]]);
-
-  pages(p: number): (Page | undefined)[] {
-    return this.spaces.get(p)!;
-  }
-
-  /** mprotect() stops at the first hole; what lies before it is changed. */
-  protect(p: number, at: number, end: number, flags: number): number {
-    for (let i = at; i < end; i++) {
-      const page = this.pages(p)[i];
-      if (page === undefined) return -ENOMEM;
-      page.flags = flags;
-    }
-    return 0;
-  }
-
-  resident(p: number): number {
-    return this.pages(p).filter((page) => page?.word !== undefined).length;
-  }
-}
 
 const operation = fc.record({
   op: fc.constantFrom(
