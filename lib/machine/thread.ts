@@ -34,8 +34,9 @@ export function* told<R>(sim: Sim, proc: Proc<R>, asNumber: (r: R) => number = N
   return result;
 }
 
-function wordNumber(w: Word): number {
-  return typeof w === "number" ? w : -1 - w.length;
+/** A word, or the cause of the first signal in its place: numbers that differ where what was told differs. */
+function wordNumber(out: AccessResult): number {
+  return out.signals.length > 0 ? -1 - out.signals[0].cause : out.words[0] ?? 0;
 }
 
 /**
@@ -152,7 +153,7 @@ export class Thread {
     checkWord("write", "value", value);
     const { machine: { kernel }, mm } = this.process, out = new AccessResult();
     yield* cpuAccess(kernel, this.sim.current, mm, oneRun(region, true, value), out);
-    this.sim.note(this.sim.current, out.signals.length);
+    this.sim.note(this.sim.current, wordNumber(out));
     return out.signals.length === 0 ? "" : String(signalName(out.signals[0].cause));
   }
 
@@ -173,7 +174,7 @@ export class Thread {
       out,
     );
     const word: Word = out.signals.length > 0 ? signalName(out.signals[0].cause) : out.words[0];
-    this.sim.note(this.sim.current, wordNumber(word));
+    this.sim.note(this.sim.current, wordNumber(out));
     return word;
   }
 }

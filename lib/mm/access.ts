@@ -83,6 +83,7 @@ const MAPPED = PTE_KIND | PTE_PROTNONE;
 const AT_ADD = 0x1000, AT_WORD = 0xfff;
 const AT_ACCESS = site("before a CPU access");
 const AT_FAULT = site("CPU access: in its fault");
+const AT_ENTRY = site("cpu fault: before it takes a lock");
 
 /** Loads or stores one word of a page: number `at`; see {@link Accesses}. */
 function word(
@@ -100,6 +101,15 @@ function word(
     k.pages.word[i] += value;
   } else if (write) k.pages.word[i] = value;
   else if (out.keepWords || out.check) out.note(vpn, k.pages.word[i], value);
+}
+
+/** The anonymous vma in which a page is touched for the first time and may be, as a small page; -1 for anything else. */
+function untouchedIn(k: Kernel, mm: number, v: number, write: boolean): number {
+  const { vmas, tables } = k, vma = vmas.lookup(mm, v);
+  if (vma < 0 || vmas.isFile(vma) || !cpuMayAccess(vmas.flags[vma], write)) return -1;
+  const leaf = tables.leaf(k.root[mm], v);
+  if (leaf >= 0) return tables.kind[leaf + (v & 511)] === PTE_NONE ? vma : -1;
+  return tables.huge(k.root[mm], v) < 0 && !mayFaultHuge(k, vma, v) ? vma : -1;
 }
 
 /**
@@ -166,17 +176,19 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
         }
       }
       sim.call(a, AT_FAULT, row, v);
-      const vma = vmas.lookup(mm, v);
-      let rc = VM_FAULT_DONE;
-      if (vma >= 0 && cpuMayAccess(vmas.flags[vma], write)) {
-        const last = Math.min(chunk, vmas.end[vma]);
-        const flags = FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0);
-        const small = leaf >= 0 ? kind[leaf + (v & 511)] === PTE_NONE : !mayFaultHuge(k, vma, v);
-        const untouched = small && !vmas.isFile(vma) && tables.huge(k.root[mm], v) < 0;
-        const n = untouched ? yield* doAnonymousPages(k, a, mm, vma, v, last, flags) : -VM_FAULT_RETRY;
-        if (n === -VM_FAULT_OOM) rc = VM_FAULT_OOM;
-        else if (n < 0) rc = yield* userFault(k, a, mm, v, write);
-      } else rc = yield* userFault(k, a, mm, v, write);
+      let rc = VM_FAULT_DONE, vma = untouchedIn(k, mm, v, write);
+      if (vma >= 0 && sim.due(a)) {
+        sim.mark(a, AT_ENTRY, v);
+        yield DUE;
+        vma = untouchedIn(k, mm, v, write); // nothing was held
+      }
+      let n = -VM_FAULT_RETRY;
+      if (vma >= 0) {
+        const last = Math.min(chunk, vmas.end[vma]), flags = FAULT_FLAG_USER | (write ? FAULT_FLAG_WRITE : 0);
+        n = yield* doAnonymousPages(k, a, mm, vma, v, last, flags);
+      }
+      if (n === -VM_FAULT_OOM) rc = VM_FAULT_OOM;
+      else if (n < 0) rc = yield* userFault(k, a, mm, v, write);
       sim.ret(a);
       if (rc !== VM_FAULT_DONE) {
         out.signals.push({ vpn: v, cause: rc });

@@ -19,7 +19,6 @@ export const FAULT_FLAG_UNSHARE = 16;
 /** A run of faults of the program itself: each takes and gives back the lock of its vma. */
 export const FAULT_FLAG_USER = 8;
 
-const AT_ENTRY = site("cpu fault: before it takes a lock");
 const AT_ALLOCATED = site("anonymous fault: page allocated, not yet mapped");
 const AT_PTL = site("anonymous fault: waiting for the page-table lock");
 
@@ -76,16 +75,12 @@ export function* doAnonymousPages(
 ): Proc<number> {
   const { sim, pages, tables, vmas, cost, phase } = k, { spans } = sim;
   const user = (flags & FAULT_FLAG_USER) !== 0, write = (flags & FAULT_FLAG_WRITE) !== 0;
-  const generation = vmas.generation;
   let leaf = tables.leaf(k.root[mm], vpn);
   for (let v = vpn; v < end; v++) {
     if (user) {
-      if (sim.due(a)) {
-        sim.mark(a, AT_ENTRY, v, vpn, end, flags);
-        yield DUE;
-      }
-      // Nothing was held: whatever changed is for the caller to look at.
-      if (vmas.generation !== generation || k.vmaWriteLocked(vma)) return v - vpn;
+      // Between two faults nothing is held, and whatever changes is for the caller to look at: it stops, not we.
+      if (v > vpn && sim.due(a)) return v - vpn;
+      if (k.vmaWriteLocked(vma)) return v > vpn ? v - vpn : -VM_FAULT_RETRY;
     }
     if (write && vmas.anonVma[vma] === 0) {
       if (!prepareAnon(k, a, vma, flags)) return v > vpn ? v - vpn : -VM_FAULT_RETRY;

@@ -191,7 +191,6 @@ function faultAround(k: Kernel, a: number, mm: number, vma: number, vpn: number)
 export function insertPages(k: Kernel, a: number, mm: number, vma: number): number {
   const { vmas, tables, inodes } = k;
   vmas.flags[vma] |= VM_MIXEDMAP;
-  vmas.generation++;
   for (let v = vmas.start[vma]; v < vmas.end[vma]; v++) {
     const pfn = inodes.getPage(k, a, vmas.inode[vma], vmas.pgoff[vma] + (v - vmas.start[vma]));
     const leaf = pfn < 0 ? -1 : tables.leafAlloc(k.root[mm], v);

@@ -266,7 +266,6 @@ export class Kernel {
   /** Ends the write locks of all vmas of `mm`: vma_end_write_all(). */
   endVmaWrites(mm: number): void {
     this.lockSeq[mm]++;
-    this.vmas.generation++;
   }
 
   /** Whether a fault may not use the vma's own lock because a writer has it. */
@@ -278,7 +277,6 @@ export class Kernel {
   *vmaStartWrite(a: number, vma: number): Proc {
     const { vmas } = this;
     vmas.lockSeq[vma] = this.lockSeq[vmas.mm[vma]];
-    vmas.generation++;
     while (vmas.faulting[vma] > 0) {
       this.sim.mark(a, AT_VMA, vma);
       yield this.vmaQueues[vma % QUEUES];

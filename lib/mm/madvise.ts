@@ -144,7 +144,6 @@ function* adviseVma(
     if (!(yield* splitEnds(k, a, mm, start, end))) return -ENOMEM;
     const part = vmas.lookup(mm, start);
     vmas.flags[part] = wanted;
-    vmas.generation++;
     yield* mergeVma(k, a, part);
     return 0;
   }

@@ -35,7 +35,6 @@ function* applyLock(
       if (!cut) return -ENOMEM;
       const part = vmas.lookup(mm, v);
       vmas.flags[part] = wanted;
-      vmas.generation++;
       sim.call(a, AT_VMA, v, start, end, lock ? 1 : 0);
       yield* mergeVma(k, a, part);
       sim.ret(a);

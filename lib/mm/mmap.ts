@@ -308,7 +308,6 @@ function* protectVma(
   if (!(yield* splitEnds(k, a, mm, at, stop))) return -ENOMEM;
   vma = vmas.lookup(mm, at);
   vmas.flags[vma] = flags;
-  vmas.generation++;
   yield* mergeVma(k, a, vma);
   yield* changeProtection(k, a, mm, at, stop, flags);
   // Private memory that is locked and now writable gets its copies at once.

@@ -56,9 +56,6 @@ export class Vmas {
   readonly faulting: Uint16Array;
   /** Equal to the address space's lock sequence when write-locked: vma_start_write(). */
   readonly lockSeq: Uint32Array;
-  /** Changes whenever a vma does; lets a reader keep what it found while nothing stops it. */
-  generation = 0;
-
   private readonly capacity: number;
   private readonly order: Uint32Array;
   private readonly inUse: Uint8Array;
@@ -151,7 +148,6 @@ export class Vmas {
     this.order.copyWithin(at + 1, at, count[0]);
     this.order[at] = v;
     count[0]++;
-    this.generation++;
     return v;
   }
 
@@ -204,7 +200,6 @@ export class Vmas {
       const column of [this.start, this.end, this.flags, this.mm, this.pgoff, this.anonVma, this.lockSeq]
     ) column[v] = 0;
     this.inUse[v] = 0;
-    this.generation++;
   }
 
   /**
@@ -247,7 +242,6 @@ export class Vmas {
     this.remove(w);
     this.end[v] = end;
     this.reenter(v);
-    this.generation++;
   }
 
   /**
@@ -282,7 +276,6 @@ export class Vmas {
       share = this.anonVma[before];
     }
     this.anon.prepare(v, share);
-    this.generation++;
   }
 
   /** The places where a page may be mapped, in the order of a walk of the reverse map. */
