@@ -3,6 +3,7 @@ import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import type { DummyOptions } from "../../lib/devices/dummy/spec.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/process.ts";
+import { complete } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
 import { brokenRules } from "../invariants.ts";
 import { draws, interleave } from "../schedule.ts";
@@ -200,4 +201,25 @@ describe("a device fault on a page of its own that the CPU brings back", () => {
   test("leaves one with the quirks of the kernel's test driver", () => {
     expect(failures(300, fought, { device: { quirks: "test_hmm-6.12" } })).toBeGreaterThan(0);
   });
+});
+
+test("run to completion, a fault on a vma that somebody changes sleeps and does not ask for ever", () => {
+  const { m, p, t } = small({}),
+    { sim, notifiers } = m.kernel,
+    r = p.mmap("8 KiB"),
+    driver = sim.queue("a driver");
+  p.write(page(r, 0), 1);
+  let busy = true;
+  notifiers.insert(p.mm, r.vpn, r.vpn + 2, { tryInvalidate: () => !busy, waitOn: () => driver });
+  function* release(): Proc {
+    yield* t.read(page(r, 0));
+    busy = false;
+    sim.wake(driver);
+  }
+  const said: string[] = [];
+  function* write(): Proc {
+    said.push(yield* t.write(page(r, 1), 2));
+  }
+  complete(sim, [{ a: 1, proc: t.mprotect(r, "r") }, { a: 2, proc: write() }, { a: 3, proc: release() }]);
+  expect(said).toEqual(["SEGV_ACCERR"]);
 });
