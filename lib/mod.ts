@@ -200,7 +200,7 @@ export type { Batch, Batches } from "./hmm/batches.ts";
 export type { DeviceMemory } from "./hmm/devmem.ts";
 export type { Accesses } from "./mm/access.ts";
 export type { AnonVmas, Mapping } from "./mm/anon_vma.ts";
-export type { Inodes } from "./mm/files.ts";
+export type { Inodes } from "./mm/inodes.ts";
 export type { Kernel, KernelSpec, Phases } from "./mm/kernel.ts";
 export type { Invalidation, ListNotifierOps, NotifierOps, Notifiers } from "./mm/notifier.ts";
 export type { DeviceFaultBack, PagemapOps, Pages, Zone } from "./mm/pages.ts";

@@ -1,148 +1,25 @@
 /**
- * Files of a tmpfs and shared anonymous memory: inodes with a page cache.
+ * Files of a tmpfs and shared anonymous memory: faults, truncation, reading and writing by descriptor.
  *
  * Both are shmem in the kernel: pages live in the cache, faults map them, truncation and hole punching take them out of
  * every address space by the reverse map of the file.
  * @module
  */
-import type { Proc, Sim } from "../sim/sim.ts";
-import { site } from "../sim/sim.ts";
+import { type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
 import { EINVAL, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from "./errno.ts";
 import { FAULT_FLAG_WRITE, mapAnon, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { PG_DIRTY, PG_LOCKED, PG_LRU } from "./pages.ts";
-import {
-  PageTables,
-  PTE_DIRTY,
-  PTE_NONE,
-  PTE_PRESENT,
-  PTE_SWAP,
-  PTE_WRITE,
-  PTE_YOUNG,
-  VPN_END,
-} from "./pagetable.ts";
+import { PG_LOCKED } from "./pages.ts";
+import { PTE_DIRTY, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG, VPN_END } from "./pagetable.ts";
 import { VM_MIXEDMAP, VM_SHARED, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 const AT_PTL = site("file fault: waiting for the page-table lock");
 const AT_UNMAP = site("unmapping a file's pages: notifying");
 const AT_TRUNCATE = site("truncate");
-
-/** Inodes and their page caches. Number 0 is none: anonymous private memory. */
-export class Inodes {
-  /** Length in pages. */
-  readonly pages: Float64Array;
-  /** Vmas that map the inode, and open descriptors. */
-  readonly users: Uint32Array;
-  private readonly root: Uint32Array;
-  private readonly cache: PageTables;
-
-  /**
-   * Makes the inodes of a machine, none in use.
-   *
-   * @param sim the machine's contract
-   * @param capacity most inodes
-   * @param tables most tables of all page caches
-   */
-  constructor(sim: Sim, capacity: number, tables: number) {
-    this.pages = sim.state.f64("inode.pages", capacity + 1);
-    this.users = sim.state.u32("inode.users", capacity + 1);
-    this.root = sim.state.u32("inode.root", capacity + 1);
-    this.cache = new PageTables(sim.state, "pageCache", tables);
-  }
-
-  /** Makes an inode of a length, with one user. Returns its number, or -1 when there is no room for another. */
-  make(pages: number): number {
-    let inode = 1;
-    while (inode < this.users.length && this.users[inode] !== 0) inode++;
-    if (inode === this.users.length) return -1;
-    this.users[inode] = 1;
-    this.pages[inode] = pages;
-    this.root[inode] = this.cache.newRoot();
-    return inode;
-  }
-
-  /** Another vma or descriptor uses the inode. */
-  get(inode: number): void {
-    this.users[inode]++;
-  }
-
-  /** One user less; the last one drops every page of the cache: iput(). */
-  put(k: Kernel, a: number, inode: number): void {
-    if (--this.users[inode] > 0) return;
-    this.drop(k, a, inode, 0, VPN_END);
-    this.cache.freeRange(this.root[inode], 0, VPN_END, 0, VPN_END);
-    this.cache.freeRoot(this.root[inode]);
-    this.root[inode] = this.pages[inode] = 0;
-  }
-
-  /** The frame that the cache has for a page of the file, or -1. */
-  lookup(inode: number, index: number): number {
-    const e = this.cache.entry(this.root[inode], index);
-    return e < 0 || this.cache.kind[e] !== PTE_PRESENT ? -1 : this.cache.pfn[e];
-  }
-
-  /** Whether a page of the file is in swap. */
-  isSwapped(inode: number, index: number): boolean {
-    const e = this.cache.entry(this.root[inode], index);
-    return e >= 0 && this.cache.kind[e] === PTE_SWAP;
-  }
-
-  /** Writes a locked, unmapped page of a file to swap and takes it out of the cache: shmem_writepage(). */
-  swapOut(k: Kernel, a: number, pfn: number): boolean {
-    const { pages, swap } = k, e = this.cache.entry(this.root[pages.inode[pfn]], pages.index[pfn]);
-    const slot = swap.add(k, pfn);
-    if (slot < 0) return false;
-    swap.users[slot]++;
-    swap.writeBack(k, pfn);
-    swap.remove(k, a, pfn);
-    this.cache.set(e, PTE_SWAP, slot);
-    pages.inode[pfn] = 0;
-    pages.put(a, pfn);
-    return true;
-  }
-
-  /** The frame of a page of the file, made of zeros if there is none: shmem_get_folio(). -1 when no page is free. */
-  getPage(k: Kernel, a: number, inode: number, index: number): number {
-    const known = this.lookup(inode, index);
-    if (known >= 0) return known;
-    const { pages, sim } = k, leaf = this.cache.leafAlloc(this.root[inode], index);
-    const pfn = leaf < 0 || sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
-    if (pfn < 0) return -1;
-    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
-    sim.spend(a, k.phase.clear, k.cost.pageClearNs);
-    const e = leaf + (index & 511);
-    if (this.cache.kind[e] === PTE_SWAP) {
-      k.swap.read(k, this.cache.pfn[e], pfn, false);
-      k.swap.put(k, a, this.cache.pfn[e]);
-    } else pages.clear(pfn);
-    pages.inode[pfn] = inode;
-    pages.index[pfn] = index;
-    pages.flags[pfn] |= PG_LRU | PG_DIRTY;
-    this.cache.set(e, PTE_PRESENT, pfn);
-    return pfn;
-  }
-
-  /** Takes the pages of a range out of the cache: shmem_undo_range(). */
-  drop(k: Kernel, a: number, inode: number, start: number, end: number): void {
-    const { cache } = this, root = this.root[inode];
-    for (let i = cache.nextLive(root, start, end); i < end; i = cache.nextLive(root, i + 1, end)) {
-      const e = cache.entry(root, i);
-      if (cache.kind[e] === PTE_NONE) continue;
-      const pfn = cache.pfn[e], swapped = cache.kind[e] === PTE_SWAP;
-      cache.clear(e);
-      if (swapped) {
-        k.swap.put(k, a, pfn);
-        continue;
-      }
-      k.pages.inode[pfn] = 0;
-      k.pages.put(a, pfn);
-    }
-  }
-}
 
 /** The entry bits of a file's page: shared memory needs no notice of the first write, what may be written is so at once. */
 function fileEntry(k: Kernel, vma: number): number {

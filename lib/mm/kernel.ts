@@ -7,7 +7,7 @@ import { UsageError } from "../errors.ts";
 import { Locks } from "../sim/locks.ts";
 import { defineRevert } from "../sim/revert.ts";
 import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
-import { Inodes } from "./files.ts";
+import { Inodes } from "./inodes.ts";
 import { Notifiers } from "./notifier.ts";
 import { Pages, type Zone } from "./pages.ts";
 import { PageTables, VPN_END } from "./pagetable.ts";
