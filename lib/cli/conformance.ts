@@ -138,6 +138,8 @@ async function main(args: string[]): Promise<number> {
         console.log(`${which}: ${count} differ first in: ${reason}`);
       }
     }
+    if (!job.fields.includes("ev")) console.log("events were not compared");
+    if (job.fields.every((f) => f === "ev")) console.log("state was not compared");
     console.log(`state: ${state} of ${n} programs agree`);
     console.log(`events: ${events} of ${n} programs agree`);
   }

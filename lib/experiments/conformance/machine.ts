@@ -17,7 +17,7 @@ import type { Proc } from "../../sim/sim.ts";
 /** How operations are driven: alone, or in virtual time or stop by stop beside an unrelated process. */
 export type RunnerName = "complete" | "clock" | "steps";
 
-/** Names of the devices, in the order of their numbers. */
+/** What the four devices have in common. */
 const DEVICE = { memory: "64 MiB", onFault: "map", quirks: "test_hmm-6.12" } as const;
 
 /** What each transcript's machine is made of; made once, since profiles are read for it. */
