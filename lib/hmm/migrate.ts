@@ -77,11 +77,13 @@ export interface MigrateVma {
 
 const AT_COLLECT = site("migrate_vma_setup: before a table is collected");
 const AT_ENTRY = site("migrate_vma_setup: between entries of a table");
+const AT_CLEARED = site("migrate_vma_setup: entry cleared, migration entry not yet set");
 const AT_FLUSH = site("migrate_vma_setup: entries cleared, translations not yet flushed");
 const AT_UNMAP = site("migrate_vma_setup: collected, not yet isolated");
 const AT_NOTIFY = site("migrate_vma: notifying");
 const AT_INSERT = site("migrate_vma_pages: before a page goes into a hole");
 const AT_RESTORE = site("migrate_vma: before a migration entry is replaced");
+const AT_UNLOCK = site("migrate_vma: entry replaced, page still locked");
 
 function event(m: MigrateVma, start: number, end: number): Invalidation {
   return { mm: m.mm, start, end, event: MMU_NOTIFY_MIGRATE, owner: m.owner, blockable: true, seq: 0 };
@@ -160,7 +162,21 @@ function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
         yield DUE;
         k.ptlRelease(leaf);
       }
-      if (collectEntry(k, a, m, leaf + (v & 511), v - m.start)) taken++;
+      const e = leaf + (v & 511);
+      if (!collectEntry(k, a, m, e, v - m.start)) continue;
+      taken++;
+      if (sim.grain === 1 && sim.due(a)) {
+        // Who looks without the lock (hmm_range_fault, a fault's first look) can meet the entry empty.
+        const entry = tables.kind[e];
+        k.ptlHold(leaf);
+        tables.kind[e] = PTE_NONE;
+        sim.call(a, AT_ENTRY, v, taken, before, m.cpages);
+        sim.mark(a, AT_CLEARED, v, entry);
+        yield DUE;
+        sim.ret(a);
+        tables.kind[e] = entry;
+        k.ptlRelease(leaf);
+      }
     }
     k.ptlSpend(a, leaf, k.phase.collect, (m.cpages - before) * k.cost.collectPageNs);
     if (taken === 0) continue;
@@ -260,6 +276,11 @@ function isolate(k: Kernel, m: MigrateVma, from: number): number {
   for (let i = from; i < n; i++) {
     const pfn = migratePfnToPage(m.src[i]);
     if (pfn < 0) continue;
+    if (!pages.isZoneDevice(pfn) && !(pages.flags[pfn] & PG_LRU)) {
+      m.src[i] &= ~MIGRATE_PFN_MIGRATE; // reclaim has isolated it (folio_isolate_lru)
+      m.cpages--;
+      continue;
+    }
     pages.flags[pfn] &= ~PG_LRU;
     if (pages.mapcount[pfn] > 0) return i;
     refusePinned(k, m, i);
@@ -273,6 +294,7 @@ function refusePinned(k: Kernel, m: MigrateVma, i: number): void {
   if (pages.mapcount[pfn] === 0 && pages.refcount[pfn] <= 1 + extraReferences(k, m, pfn)) return;
   m.src[i] &= ~MIGRATE_PFN_MIGRATE;
   m.cpages--;
+  if (!pages.isZoneDevice(pfn)) pages.flags[pfn] |= PG_LRU;
 }
 
 /** Puts the pages of refused rows back where they were. */
@@ -285,7 +307,10 @@ function* putBack(k: Kernel, a: number, m: MigrateVma): Proc {
     yield* removeMigrationEntries(k, a, m.mm, m.vma, m.start + i, pfn, pfn);
     sim.ret(a);
     m.src[i] = 0;
-    if (!pages.isZoneDevice(pfn)) pages.flags[pfn] |= PG_LRU;
+    if (sim.grain === 1 && sim.due(a)) {
+      sim.mark(a, AT_UNLOCK, i, n, pfn);
+      yield DUE;
+    }
     if (!lockedByFault(k, m, pfn)) pages.unlock(pfn);
     pages.put(a, pfn);
   }
@@ -411,6 +436,11 @@ export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
       sim.call(a, AT_RESTORE, i, n, page, to);
       yield* removeMigrationEntries(k, a, m.mm, m.vma, m.start + i, page, to);
       sim.ret(a);
+    }
+    if (sim.grain === 1 && sim.due(a)) {
+      // The page can be had again, but whoever tries its lock in vain gives up: both may lose.
+      sim.mark(a, AT_UNLOCK, i, n, page, to);
+      yield DUE;
     }
     if (!pages.isZoneDevice(to)) pages.flags[to] |= PG_LRU;
     if (!lockedByFault(k, m, page)) pages.unlock(page);

@@ -80,6 +80,11 @@ function* faultPages(
   }
   for (let v = vpn; v < end; v++) {
     sim.call(a, AT_FAULT, v, vpn, end, need);
+    // The entry was looked at without its lock: what the fault finds there may be something else, a device's page even.
+    if (sim.grain === 1 && sim.due(a)) {
+      sim.mark(a, AT_FAULT, v, vma);
+      yield DUE;
+    }
     const rc = yield* handleMmFault(k, a, range.mm, vma, v, flags);
     sim.ret(a);
     if (rc !== VM_FAULT_DONE && rc !== VM_FAULT_RETRY) return -EFAULT;

@@ -2,7 +2,7 @@
  * get_user_pages(): references to the pages of a process, faulted in as needed.
  * @module
  */
-import { type Proc, site } from "../sim/sim.ts";
+import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EFAULT, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { handleMmFault } from "./fault.ts";
 import { FAULT_FLAG_REMOTE, FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE } from "./fault_anon.ts";
@@ -55,6 +55,11 @@ export function* getUserPage(
       unshare = FAULT_FLAG_UNSHARE;
     }
     sim.call(a, AT_FAULT, vpn, write ? 1 : 0, vma);
+    if (sim.grain === 1 && sim.due(a)) {
+      // The page-table lock is given up before the fault.
+      sim.mark(a, AT_FAULT, vpn, unshare);
+      yield DUE;
+    }
     const flags = FAULT_FLAG_REMOTE | unshare | (write ? FAULT_FLAG_WRITE : 0);
     const rc = yield* handleMmFault(k, a, mm, vma, vpn, flags);
     unshare = 0;

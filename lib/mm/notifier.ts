@@ -162,7 +162,7 @@ export class Notifiers {
       );
     }
     let s = 0;
-    while (s < this.ops.length && this.subState[s] !== FREE) s++;
+    while (s < this.ops.length && (this.subState[s] !== FREE || this.kept(s, ops))) s++;
     if (s === MAX_SUBSCRIPTIONS) {
       throw new UsageError(`Cannot subscribe: ${MAX_SUBSCRIPTIONS} subscriptions exist.`);
     }
@@ -202,9 +202,14 @@ export class Notifiers {
     }
   }
 
+  /** Whether a free row still names another's calls: the explorer may go back to when it was in use. */
+  private kept(s: number, ops: NotifierOps): boolean {
+    return this.sim.horizonNs < 0 && this.ops[s] !== undefined && this.ops[s] !== ops;
+  }
+
   /** Gives a subscription's row back. */
   private free(s: number): void {
-    this.ops[s] = undefined;
+    if (this.sim.horizonNs >= 0) this.ops[s] = undefined;
     this.subState[s] = FREE;
     this.subMm[s] =
       this.subStart[s] =

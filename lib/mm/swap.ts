@@ -5,7 +5,7 @@
  * holds a reference to it. Write-back is done when it is asked for: there is no page under write-back at rest.
  * @module
  */
-import { type Proc, type Sim, site } from "../sim/sim.ts";
+import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
 import { trySplitFolio } from "./huge.ts";
@@ -25,6 +25,7 @@ import { VM_LOCKED, VM_WRITE } from "./vma.ts";
 
 const AT_NOTIFY = site("page-out: notifying");
 const AT_PAGE = site("page-out: one page");
+const AT_ISOLATED = site("page-out: isolated, not yet locked");
 const AT_LOCK = site("swap-in: taking the page lock");
 
 /** The slots of a swap device. */
@@ -134,37 +135,39 @@ export function* pageOut(k: Kernel, a: number, mm: number, start: number, end: n
       continue;
     }
     if (pages.mapcount[pfn] !== 1 || !(pages.flags[pfn] & PG_LRU)) continue;
+    // Off its list under the page-table lock (folio_isolate_lru); the page's lock comes later and is only tried.
+    pages.flags[pfn] &= ~PG_LRU;
+    pages.refcount[pfn]++;
     sim.call(a, AT_PAGE, v, start, end);
+    if (sim.due(a)) {
+      sim.mark(a, AT_ISOLATED, pfn);
+      yield DUE;
+    }
     yield* reclaimPage(k, a, pfn);
     sim.ret(a);
   }
 }
 
-/** Reclaims one page: what shrink_folio_list() does to it. Returns whether it is gone. */
-export function* reclaimPage(k: Kernel, a: number, pfn: number): Proc<boolean> {
+/** Reclaims one page that is isolated: what shrink_folio_list() does to it. */
+function* reclaimPage(k: Kernel, a: number, pfn: number): Proc {
   const { pages, swap, inodes } = k, file = pages.inode[pfn] !== 0;
-  if (!pages.trylock(pfn)) return false;
-  pages.refcount[pfn]++; // isolated: ours
-  const lazy = (pages.flags[pfn] & PG_LAZYFREE) !== 0;
-  if (!file && !lazy && pages.swap[pfn] === 0 && swap.add(k, pfn) < 0) {
-    pages.unlock(pfn);
-    pages.put(a, pfn);
-    return false;
-  }
-  yield* tryToUnmap(k, a, pfn);
-  let gone = false;
-  const expected = 1 + (file ? 1 : 0) + (pages.swap[pfn] !== 0 ? 1 : 0);
-  if (pages.mapcount[pfn] === 0 && pages.refcount[pfn] === expected) {
-    gone = true;
-    if (file) gone = inodes.swapOut(k, a, pfn);
-    else if (pages.swap[pfn] !== 0) {
-      swap.writeBack(k, pfn);
-      swap.remove(k, a, pfn);
+  if (pages.trylock(pfn)) {
+    const lazy = (pages.flags[pfn] & PG_LAZYFREE) !== 0;
+    if (file || lazy || pages.swap[pfn] !== 0 || swap.add(k, pfn) >= 0) {
+      yield* tryToUnmap(k, a, pfn);
+      const expected = 1 + (file ? 1 : 0) + (pages.swap[pfn] !== 0 ? 1 : 0);
+      if (pages.mapcount[pfn] === 0 && pages.refcount[pfn] === expected) {
+        if (file) inodes.swapOut(k, a, pfn);
+        else if (pages.swap[pfn] !== 0) {
+          swap.writeBack(k, pfn);
+          swap.remove(k, a, pfn);
+        }
+      }
     }
+    pages.unlock(pfn);
   }
-  pages.unlock(pfn);
+  pages.flags[pfn] |= PG_LRU; // back on its list, unless this was the last reference
   pages.put(a, pfn);
-  return gone;
 }
 
 /** Takes a page out of every page table; anonymous pages leave a swap entry: try_to_unmap(). */

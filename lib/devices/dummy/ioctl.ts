@@ -107,7 +107,7 @@ function* transfer(
 ): Proc<number> {
   const { sim, locks } = d.k, end = start + pages, write = value !== undefined;
   if (pages <= 0) return -EINVAL;
-  for (;;) {
+  for (let noted = 0;;) {
     sim.call(a, AT_ACCESS, start, end, out.cpages, out.faults);
     yield* locks.lock(a, d.lock);
     sim.ret(a);
@@ -115,6 +115,8 @@ function* transfer(
     locks.unlock(a, d.lock);
     sim.spend(a, d.phase.access, d.spec.cost.accessNs * pages);
     if (rc !== -ENOENT) return rc;
+    // What was read so far is kept over the fault.
+    if (sim.horizonNs < 0) { for (; noted < out.data.length; noted++) sim.note(a, out.data[noted]); }
     sim.call(a, AT_FAULT, start, end, out.cpages, out.faults);
     const fault = yield* faultRange(d, a, m, start + out.cpages, end, write);
     sim.ret(a);
