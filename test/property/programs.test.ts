@@ -9,13 +9,13 @@ import { atRest } from "./checks.ts";
 import { hugePrograms, programs } from "./programs.ts";
 
 const RUNS = Number(process.env.HMMLAB_PROGRAMS ?? 150), SEED = Number(process.env.HMMLAB_SEED ?? 6121);
-const spec = conformanceSpec();
+const spec = conformanceSpec(), plainSpec = conformanceSpec(false);
 const VPN = REGION_A;
 const head = { id: "found", thp: true, faultAroundBytes: 4096 };
 
 /** Plays a program, checking after every operation. */
-function play(ops: readonly Op[], runner: RunnerName, check: boolean): string[] {
-  const player = new Player(spec, head, runner), seen: string[] = [];
+function play(ops: readonly Op[], runner: RunnerName, check: boolean, on = spec): string[] {
+  const player = new Player(on, head, runner), seen: string[] = [];
   for (const op of ops) {
     seen.push(JSON.stringify(player.step(op)));
     if (check) expect(atRest(player).join("\n")).toBe("");
@@ -45,6 +45,11 @@ const LIMIT_MS = 30_000 + 60 * RUNS;
 
 test("whatever programs do, counts match what is counted, and nothing is left behind", () => {
   holds(RUNS, programs, (ops) => void play(ops, "complete", true));
+}, LIMIT_MS);
+
+test("so it is with devices that have no oddities", () => {
+  holds(Math.ceil(RUNS / 4), programs, (ops) => void play(ops, "complete", true, plainSpec));
+  holds(Math.ceil(RUNS / 16), hugePrograms, (ops) => void play(ops, "complete", true, plainSpec));
 }, LIMIT_MS);
 
 test("so it is with huge pages", () => {
