@@ -124,6 +124,9 @@ export {
 } from "./mm/notifier.ts";
 export type { Proc, Wait } from "./sim/sim.ts";
 
+// --- patchset v13 of 2016, as code of that time called it ----------------------------------------------------------------
+export * as v13 from "./hmm/v13/mod.ts";
+
 // --- races ---------------------------------------------------------------------------------------------------------------
 export {
   Exploration,
