@@ -117,7 +117,8 @@ function* walk(
         pfns[i] = entryOf(k, entry, read);
         break;
       }
-      const flags = FAULT_FLAG_REMOTE | (asked & HMM_PFN_WRITE ? FAULT_FLAG_WRITE : 0);
+      const write = (asked & HMM_PFN_WRITE) !== 0n && (vma.vmFlags & VM_WRITE) !== 0;
+      const flags = FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0);
       sim.call(a, AT_FAULT, v, end, foldPfns(pfns, i), vma.row);
       const rc = yield* handleMmFault(k, a, mm, vma.row, v, flags);
       sim.ret(a);

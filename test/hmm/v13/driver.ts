@@ -108,7 +108,8 @@ export class Driver2016 {
 
 /** A machine with a process, a region, and room for device memory. */
 export function bench(pages = 4, revert: readonly string[] = []): { m: Machine; p: Process; r: Region } {
-  const m = machine({ memory: "8 MiB", devices: { board: { memory: 0 } }, pageTables: 64, revert });
+  const devices = { board: { memory: 0 }, second: { memory: 0 } };
+  const m = machine({ memory: "8 MiB", devices, pageTables: 64, revert });
   const p = m.process();
   return { m, p, r: p.mmap(pages * 4096) };
 }
