@@ -2,11 +2,12 @@
  * `deno task demo`: runs first light, prints what happened, writes charts, tables and provenance to out/first-light/.
  * @module
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { UsageError } from "../errors.ts";
 import { firstLight, type FirstLightOptions } from "../experiments/first_light.ts";
+import type { MachineSpec } from "../machine/spec.ts";
 import type { Progress } from "../machine/workload.ts";
 import type { Run } from "../machine/run.ts";
 import { type Chart, plot, renderPage } from "../plot/mod.ts";
@@ -48,8 +49,13 @@ function tablesOf(run: Run): Record<string, Columns> {
   };
 }
 
-async function write(out: string, run: Run, parameters: object, seed: number): Promise<string[]> {
-  await mkdir(out, { recursive: true });
+async function write(
+  out: string,
+  run: Run,
+  spec: MachineSpec,
+  parameters: object,
+  seed: number,
+): Promise<string[]> {
   const charts: Record<string, Chart> = {
     throughput: plot.throughput(run.links[0], { endNs: run.virtualNs }),
     invalidation: plot.latency(run.invalidations),
@@ -64,6 +70,7 @@ async function write(out: string, run: Run, parameters: object, seed: number): P
     experiment: "first-light",
     seed,
     parameters,
+    machine: spec,
     versions: await versions(),
     end: run.end,
     virtualNs: run.virtualNs,
@@ -93,6 +100,19 @@ async function write(out: string, run: Run, parameters: object, seed: number): P
   return files;
 }
 
+/** Makes the folder before anything is computed, so that nothing is lost for want of it. */
+async function writable(out: string): Promise<void> {
+  try {
+    await mkdir(out, { recursive: true });
+    await access(out, constants.W_OK);
+  } catch (e) {
+    const why = e instanceof Error ? e.message : String(e);
+    throw new UsageError(
+      `Cannot write to --out ${out}: ${why}; a folder that can be made and written is allowed`,
+    );
+  }
+}
+
 function wholeNumber(option: string, text: string): number {
   const n = Number(text);
   if (text.trim() !== "" && Number.isSafeInteger(n) && n >= 0) return n;
@@ -120,15 +140,15 @@ async function main(args: string[]): Promise<number> {
   const { heap, piece, trace: traceName, out } = values, seed = wholeNumber("seed", values.seed);
   const trace = traceName === "none"
     ? undefined
-    : traceName.endsWith(".parquet")
+    : /[./]/.test(traceName)
     ? await readTraceFile(traceName)
     : await builtinTrace(traceName);
+  await writable(out);
   const stop = new AbortController();
   const interrupt = () => stop.abort();
   process.on("SIGINT", interrupt);
   const options: FirstLightOptions = { seed, heap, piece, trace };
-  const { run } = await firstLight(options, { progress: progressLine, signal: stop.signal });
-  process.off("SIGINT", interrupt);
+  const { run, machine } = await firstLight(options, { progress: progressLine, signal: stop.signal });
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
   const { text, tables } = run[DISPLAY]();
   console.log(
@@ -140,8 +160,9 @@ async function main(args: string[]): Promise<number> {
     console.log(`${program.workload}: ${program.mismatches} reads found another word than was written\n`);
   }
   console.log(text);
-  const files = await write(out, run, { heap, piece, trace: traceName }, seed);
+  const files = await write(out, run, machine.spec, { heap, piece, trace: traceName }, seed);
   console.log(`\nwrote ${out}/: ${files.join(", ")}`);
+  process.off("SIGINT", interrupt); // only now: an interrupt while charts are drawn must lose nothing
   if (run.end === "interrupted") console.log("interrupted: what was computed until then is written");
   return run.end === "interrupted" ? 130 : run.mismatches === 0 ? 0 : 1;
 }

@@ -6,6 +6,7 @@ import type { Link } from "../bus/link.ts";
 import type { Accesses, AccessResult } from "../mm/access.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
+import { LivelockError } from "../sim/runners.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { PAGE_SIZE } from "../units.ts";
 import type { DeviceTable } from "./table.ts";
@@ -26,6 +27,9 @@ export interface DeviceTiming {
 export interface FaultHandler {
   fault(start: number, end: number, write: boolean): Proc<number>;
 }
+
+/** Faults of one page in a row, all of them answered with success, after which something must be wrong. */
+const MOST_FRUITLESS_FAULTS = 10_000;
 
 const AT_ACCESS = site("before a device access");
 const AT_FAULT = site("device access: in its fault");
@@ -54,7 +58,7 @@ export function* deviceAccess(
   for (let row = 0; row < acc.n; row++) {
     const first = acc.vpn[row], end = first + acc.pages[row], write = acc.write[row] !== 0;
     const value = (acc.value?.[row] ?? 0) - first;
-    let v = first;
+    let v = first, fruitless = 0;
     while (v < end) {
       if (sim.due(a)) {
         sim.mark(a, AT_ACCESS, row, v);
@@ -76,7 +80,16 @@ export function* deviceAccess(
         if (remote > 0) device.link?.transfer(a, remote * PAGE_SIZE);
         out.pages += v - from;
         sim.progress++;
+        fruitless = 0;
         continue;
+      }
+      if (++fruitless > MOST_FRUITLESS_FAULTS) {
+        throw new LivelockError(
+          `livelock: page ${v} was faulted ${MOST_FRUITLESS_FAULTS} times for a ${
+            write ? "write" : "read"
+          }, and the ` +
+            "device's table still does not allow it; does the driver ask for HMM_PFN_REQ_WRITE when it must write?",
+        );
       }
       // A fault serves its granule as far as the vma reaches; the layout is read without a lock, so if a neighbour
       // could not be had meanwhile, this page alone decides.
@@ -88,7 +101,8 @@ export function* deviceAccess(
       if (rc !== 0 && high - low > 1) rc = yield* device.fault(v, v + 1, write);
       sim.ret(a);
       if (rc !== 0) {
-        out.signals.push({ vpn: v, cause: rc });
+        out.fail(v, rc);
+        fruitless = 0;
         v++;
       }
     }

@@ -32,6 +32,7 @@ const SPEC: Readonly<Record<keyof LitmusSpec, true>> = {
 const OPTIONS: Readonly<Record<keyof ExploreOptions, true>> = {
   revert: true,
   maxStates: true,
+  maxSteps: true,
   all: true,
   visited: true,
   progress: true,
@@ -99,8 +100,9 @@ export function checkRace(act: string, race: unknown): asserts race is Litmus {
 /** Refuses options of an exploration that nobody reads or that cannot be meant. */
 export function checkExplore(options: ExploreOptions): void {
   checkOptions("explore", options, OPTIONS, '{ revert: ["sequence check"] }');
-  const { maxStates = 1, all = false, visited = true, progress, signal } = options;
+  const { maxStates = 1, maxSteps = 1, all = false, visited = true, progress, signal } = options;
   wholeNumber("explore", "maxStates", maxStates, 1, Number.MAX_SAFE_INTEGER);
+  wholeNumber("explore", "maxSteps", maxSteps, 1, Number.MAX_SAFE_INTEGER);
   for (const [key, value] of Object.entries({ all, visited })) {
     if (typeof value === "boolean") continue;
     throw new UsageError(`Cannot explore: got ${describe(value)} for ${key}; true and false are allowed`);

@@ -38,6 +38,11 @@ export interface SearchOptions {
   readonly maxStates?: number;
   /** Whether to go on after the first violation (default false). */
   readonly all?: boolean;
+  /**
+   * Steps of one schedule after which it counts as a livelock (default 5,000): a ping-pong of two devices has no end
+   * when nobody is fair, and its sequence numbers never come back to a state seen before.
+   */
+  readonly maxSteps?: number;
   /** Whether states seen before are not entered again (default true). Without it every schedule is run. */
   readonly visited?: boolean;
 }
@@ -148,6 +153,7 @@ export function stoppingEverywhere<R>(sim: Sim, chooser: (a: number, n: number) 
 export class Search {
   private readonly model: Model;
   private readonly maxStates: number;
+  private readonly maxSteps: number;
   private readonly all: boolean;
   private readonly merge: boolean;
   private readonly initial: Snapshot;
@@ -174,6 +180,7 @@ export class Search {
   constructor(model: Model, options: SearchOptions = {}) {
     this.model = model;
     this.maxStates = options.maxStates ?? 1_000_000;
+    this.maxSteps = options.maxSteps ?? 5000;
     this.all = options.all ?? false;
     this.merge = options.visited ?? true;
     this.initial = model.sim.state.snapshot();
@@ -218,7 +225,11 @@ export class Search {
     for (const { a } of actors) sim.spans.abandon(a);
     // The state before the first step that is new: where the last forced decision was first met.
     path.state = forced > 0 ? path.stateAt[forced - 1] : 0;
+    let steps = 0;
     for (let left = actors.length; left > 0;) {
+      if (++steps > this.maxSteps) return this.violate(`livelock: no end within ${this.maxSteps} steps`);
+      // Past the limit nothing new is entered; what the forced decisions repeat costs no state.
+      if (path.at >= forced && this.parent.length > this.maxStates) return;
       enabled(sim, actors, ended, can);
       if (can.length === 0) {
         const stuck = actors.filter((_, i) => !ended[i]).map(({ a }) => sim.waitText(a));

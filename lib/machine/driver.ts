@@ -71,7 +71,8 @@ export interface Driver {
  *     return true;
  *   },
  *   *fault(s, k, sub, r) {
- *     const range = hmm.hmmRange(sub, r, { defaultFlags: hmm.HMM_PFN_REQ_FAULT });
+ *     const wanted = hmm.HMM_PFN_REQ_FAULT | (r.write ? hmm.HMM_PFN_REQ_WRITE : 0);
+ *     const range = hmm.hmmRange(sub, r, { defaultFlags: wanted });
  *     for (const end = k.deadline("1000 ms");;) {
  *       if (yield* end.expired()) return -hmm.EBUSY;
  *       range.seq = yield* hmm.mmuIntervalReadBegin(sub);

@@ -4,10 +4,9 @@
  */
 import { checkOptions, checkWord, during, wholeNumber } from "../arguments.ts";
 import { deviceAccess } from "../devices/access.ts";
-import { DeviceTable } from "../devices/table.ts";
+import type { DeviceTable } from "../devices/table.ts";
 import { UsageError } from "../errors.ts";
 import { AccessResult } from "../mm/access.ts";
-import type { Kernel } from "../mm/kernel.ts";
 import type { Invalidation, NotifierOps } from "../mm/notifier.ts";
 import { VPN_END } from "../mm/pagetable.ts";
 import { compileDevice } from "../profiles/costs.ts";
@@ -15,39 +14,14 @@ import type { DeviceCosts } from "../profiles/parameters.ts";
 import { DUE, type Proc, site, type Wait } from "../sim/sim.ts";
 import { nanoseconds } from "../units.ts";
 import { Bound } from "./driver_calls.ts";
-import type { DriverFault, DriverKernel, DriverRange, DriverSpec, DriverTable } from "./driver_spec.ts";
+import type { DriverFault, DriverKernel, DriverSpec } from "./driver_spec.ts";
 import type { Machine } from "./machine.ts";
 import { checkRegion, oneRun, type Process, type Region } from "./process.ts";
+import { WatchedTable } from "./driver_table.ts";
 import { told } from "./thread.ts";
 import type { Workload } from "./workload.ts";
 
-const AT_FLUSH = site("driver: table emptied, TLB not yet flushed");
 const AT_HARDWARE = site("driver's device: before a store");
-
-/** A device table as its driver sees it. */
-class Table implements DriverTable {
-  readonly table: DeviceTable;
-  constructor(private readonly k: Kernel, private readonly cost: DeviceCosts) {
-    this.table = new DeviceTable(k);
-  }
-
-  map(range: DriverRange): void {
-    const { k, cost } = this, made = this.table.map(range.start, range.pfns, range.end - range.start);
-    k.sim.spend(k.sim.current, k.sim.spans.phase("device page table"), Math.max(0, made) * cost.pteUpdateNs);
-  }
-
-  *zapAndFlush(range: { readonly start: number; readonly end: number }): Proc {
-    const { k, cost, table } = this, { sim } = k, a = sim.current, gone = table.zap(range.start, range.end);
-    if (sim.due(a)) {
-      sim.mark(a, AT_FLUSH, range.start, range.end, gone);
-      yield DUE;
-    }
-    table.flush(range.start, range.end);
-    if (gone === 0) return;
-    sim.spend(a, sim.spans.phase("device page table"), gone * cost.pteUpdateNs);
-    sim.spend(a, sim.spans.phase("device tlb invalidation"), cost.tlbInvalidateNs);
-  }
-}
 
 /** A driver bound to a process: its device's operations for actors of a race, and workloads for runs. */
 export class DriverHandle {
@@ -55,7 +29,7 @@ export class DriverHandle {
   readonly name: string;
   /** The process whose memory the device mirrors. */
   readonly process: Process;
-  private readonly tables: Table[] = [];
+  private readonly tables: WatchedTable[] = [];
   private readonly bound: Bound;
   private readonly machine: Machine;
   private readonly cost: DeviceCosts;
@@ -76,9 +50,11 @@ export class DriverHandle {
     const cost = this.cost = during(`bind driver "${name}": profile`, () => compileDevice(profile));
     this.machine = process.machine;
     const sub = this.bound = new Bound(k, process.mm);
+    const mutexes: number[] = [];
     const kernel: DriverKernel = {
       mutex(what) {
         const l = locks.make(`${name}: ${what}`);
+        mutexes.push(l);
         return {
           *lock() {
             yield* told(sim, locks.lock(sim.current, l), () => 1);
@@ -92,7 +68,7 @@ export class DriverHandle {
         };
       },
       deviceTable() {
-        const t = new Table(k, cost);
+        const t = new WatchedTable(name, k, cost, mutexes);
         tables.push(t);
         return t;
       },
@@ -137,7 +113,6 @@ export class DriverHandle {
     sim.spend(a, sim.spans.phase("device fault service"), this.cost.faultNs);
     const rc = yield* told(sim, this.raise({ start, end, write }));
     sim.spans.end(a, kind, end - start);
-    sim.progress++;
     return rc;
   }
 

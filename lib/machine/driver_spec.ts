@@ -46,7 +46,10 @@ export interface DriverInvalidation {
   readonly end: number;
   /** MMU_NOTIFY_ event. */
   readonly event: number;
-  /** State of the driver whose device causes a MIGRATE or EXCLUSIVE event. */
+  /**
+   * State of the driver whose device causes a MIGRATE or EXCLUSIVE event. A driver of one's own has no device memory yet and
+   * causes none, so it never finds its own state here: undefined stands for another's device or for nobody.
+   */
   readonly owner: unknown;
   /** Whether the callback may sleep. */
   readonly blockable: boolean;

@@ -318,7 +318,7 @@ export class Machine implements Displayable {
         name,
         workload: w.name,
         pages: out.pages,
-        signals: out.signals.length,
+        signals: out.failed,
         mismatches: out.mismatches,
         endNs: sim.nowNs[i + 1],
       };

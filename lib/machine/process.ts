@@ -271,8 +271,8 @@ export class Process {
    * @param length in whole pages, for example "4 GiB"
    * @param protection what it allows; "rw" if left out
    * @returns the region, nothing of it in memory yet
-   * @throws {UsageError} for a length that is not whole pages, that the address space has no room for, or that this
-   * computer could not hold when touched
+   * @throws {UsageError} for a length that is not whole pages, that the address space has no room for, that memory and
+   * swap could never hold, or that this computer could not hold when touched
    */
   mmap(length: string | number, protection: Protection = "rw"): Region {
     const n = during("map memory", () => pages(length)), flags = protectionFlags(protection);
@@ -284,7 +284,18 @@ export class Process {
         }; one page or more is allowed; write for example "4 KiB"`,
       );
     }
-    const mapped = n + mappedPages(kernel), { ramPages, devicePages, pageTables } = spec.kernel;
+    const { ramPages, devicePages, pageTables, swapPages } = spec.kernel, mapped = n + mappedPages(kernel);
+    // vm.overcommit_memory = 0: a mapping that memory and swap could never hold is refused when it is asked for.
+    if (n > ramPages + swapPages) {
+      throw new UsageError(
+        `Cannot map memory: got a length of ${formatBytes(n * PAGE_SIZE)}; the machine has ${
+          formatBytes(ramPages * PAGE_SIZE)
+        } of memory and ${
+          formatBytes(swapPages * PAGE_SIZE)
+        } of swap, and Linux maps no more at once than both; ` +
+          "map less, or give machine({ memory }) more",
+      );
+    }
     const frames = Math.min(mapped, ramPages + devicePages);
     const tables = Math.min(mapped, 512 * pageTables) - frames;
     checkHostMemory(
@@ -340,7 +351,8 @@ export class Process {
    */
   write(region: Region, value: number): Readonly<Record<number, Word>> {
     const act = "write", { vpn } = checkRegion(act, region, this), { kernel } = this.machine;
-    const out = new AccessResult(), batch = oneRun(region, true, checkWord(act, "value", value));
+    const out = new AccessResult(false, false, Infinity),
+      batch = oneRun(region, true, checkWord(act, "value", value));
     this.machine.complete(cpuAccess(kernel, 0, this.mm, batch, out));
     return Object.fromEntries(out.signals.map((s) => [s.vpn - vpn, signalName(s.cause)]));
   }
@@ -353,7 +365,7 @@ export class Process {
    * @throws {UsageError} for what is no region of this process
    */
   read(region: Region): Word[] {
-    const { vpn, pages } = checkRegion("read", region, this), out = new AccessResult(true);
+    const { vpn, pages } = checkRegion("read", region, this), out = new AccessResult(true, false, Infinity);
     this.machine.complete(cpuAccess(this.machine.kernel, 0, this.mm, oneRun(region, false, 0), out));
     const signals = new Map(out.signals.map((s) => [s.vpn - vpn, signalName(s.cause)]));
     let next = 0;

@@ -135,25 +135,59 @@ export class Run implements Displayable {
   /** The main figures, one a row. */
   summary(): Columns {
     const h = this.invalidations, seconds = this.virtualNs / 1e9;
-    const rows: { figure: string; value: string }[] = [
-      { figure: "virtual time", value: formatNs(this.virtualNs) },
-      { figure: "CPU faults", value: formatCount(this.cpuFaults.count) },
-      { figure: "device faults", value: formatCount(this.deviceFaults.count) },
-      { figure: "pages to device", value: formatCount(this.pagesToDevice) },
-      { figure: "pages back to system", value: formatCount(this.pagesToSystem) },
-      { figure: "bytes migrated", value: formatBytes(this.movedBytes) },
+    const rate = seconds === 0 ? 0 : Math.round(this.movedBytes / seconds),
+      p50 = h.percentileNs(50),
+      p99 = h.percentileNs(99);
+    const linkBytes = this.links.reduce((n, link) => n + link.total, 0);
+    const rows = [
+      { figure: "virtual time", text: formatNs(this.virtualNs), value: this.virtualNs, unit: "ns" },
       {
-        figure: "migration throughput",
-        value: formatRate(seconds === 0 ? 0 : Math.round(this.movedBytes / seconds)),
+        figure: "CPU faults",
+        text: formatCount(this.cpuFaults.count),
+        value: this.cpuFaults.count,
+        unit: "",
       },
-      { figure: "invalidations", value: formatCount(h.count) },
-      { figure: "invalidation p50", value: formatNs(h.percentileNs(50)) },
-      { figure: "invalidation p99", value: formatNs(h.percentileNs(99)) },
+      {
+        figure: "device faults",
+        text: formatCount(this.deviceFaults.count),
+        value: this.deviceFaults.count,
+        unit: "",
+      },
+      {
+        figure: "pages to device",
+        text: formatCount(this.pagesToDevice),
+        value: this.pagesToDevice,
+        unit: "pages",
+      },
+      {
+        figure: "pages back to system",
+        text: formatCount(this.pagesToSystem),
+        value: this.pagesToSystem,
+        unit: "pages",
+      },
+      {
+        figure: "pages migrated, as bytes",
+        text: formatBytes(this.movedBytes),
+        value: this.movedBytes,
+        unit: "bytes",
+      },
+      // Pages of zeros are made where they shall be and do not cross a link; a remote access crosses it and moves nothing.
+      { figure: "bytes over the links", text: formatBytes(linkBytes), value: linkBytes, unit: "bytes" },
+      { figure: "migration throughput", text: formatRate(rate), value: rate, unit: "bytes/s" },
+      { figure: "invalidations", text: formatCount(h.count), value: h.count, unit: "" },
+      { figure: "invalidation p50", text: formatNs(p50), value: p50, unit: "ns" },
+      { figure: "invalidation p99", text: formatNs(p99), value: p99, unit: "ns" },
     ];
     return columnsOf(
       this.end === "done" ? "What happened" : `What happened until the run was cut short (${this.end})`,
       rows,
     );
+  }
+
+  /** The main figures as people read them. */
+  private figures(): Columns {
+    const { title, numRows, columns: { figure, text } } = this.summary();
+    return { title, numRows, columns: { figure, value: text }, units: {} };
   }
 
   /** What `show` says of it: virtual and wall time, what went wrong, the main figures and the latencies. */
@@ -170,6 +204,6 @@ export class Run implements Displayable {
       ...wrong,
       `digest ${this.digest.slice(0, 16)}`,
     ];
-    return { text: text.join("\n"), tables: [this.summary(), this.latencies] };
+    return { text: text.join("\n"), tables: [this.figures(), this.latencies] };
   }
 }

@@ -41,8 +41,10 @@ export interface Accesses {
 
 /** What came of accesses that did not simply succeed, and of checks. */
 export class AccessResult {
-  /** Pages that could not be accessed, with the VM_FAULT_ result. */
+  /** The first pages that could not be accessed ({@link keepSignals} of them), with the VM_FAULT_ result. */
   readonly signals: { readonly vpn: number; readonly cause: number }[] = [];
+  /** How many pages could not be accessed. */
+  failed = 0;
   /** Words read, in order, when {@link keepWords} is set. */
   readonly words: number[] = [];
   /** Pages accessed. */
@@ -57,12 +59,20 @@ export class AccessResult {
    *
    * @param keepWords whether to keep every word read
    * @param check whether reads compare with the batch's values
+   * @param keepSignals how many of the pages that could not be accessed are kept one by one; all are counted
    */
-  constructor(readonly keepWords = false, readonly check = false) {}
+  constructor(readonly keepWords = false, readonly check = false, readonly keepSignals = 1000) {}
+
+  /** Notes a page that could not be accessed. */
+  fail(vpn: number, cause: number): void {
+    this.failed++;
+    if (this.signals.length < this.keepSignals) this.signals.push({ vpn, cause });
+  }
 
   /** Adds what came of other accesses, but for the words that they kept. */
   add(other: AccessResult): void {
-    this.signals.push(...other.signals);
+    for (const s of other.signals) if (this.signals.length < this.keepSignals) this.signals.push(s);
+    this.failed += other.failed;
     this.pages += other.pages;
     this.mismatches += other.mismatches;
     this.firstMismatch ??= other.firstMismatch;
@@ -191,7 +201,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
       else if (n < 0) rc = yield* userFault(k, a, mm, v, write);
       sim.ret(a);
       if (rc !== VM_FAULT_DONE) {
-        out.signals.push({ vpn: v, cause: rc });
+        out.fail(v, rc);
         v++;
       }
     }

@@ -8,6 +8,7 @@ import {
   mmuIntervalReadRetry,
   mmuIntervalSetSeq,
 } from "../../lib/machine/driver.ts";
+import { machine } from "../../lib/machine/machine.ts";
 import { HMM_PFN_REQ_FAULT } from "../../lib/hmm/range.ts";
 import type { Region } from "../../lib/machine/process.ts";
 import { EBUSY } from "../../lib/mm/errno.ts";
@@ -154,4 +155,71 @@ test("a user's own driver holds against munmap, and does not without its retry",
     never: { staleStore: () => dev.storedToFreed() },
   }));
   await needs(race, "read retry", "staleStore");
+});
+
+/** A driver that keeps its lock on one side only, or on none. */
+function careless(inFault: boolean, inInvalidate: boolean) {
+  return driver("careless", {
+    state: (k) => ({ lock: k.mutex("lock"), pt: k.deviceTable() }),
+    *invalidate(s, sub, range, seq) {
+      if (inInvalidate) yield* s.lock.lock();
+      mmuIntervalSetSeq(sub, seq);
+      yield* s.pt.zapAndFlush(range);
+      if (inInvalidate) s.lock.unlock();
+      return true;
+    },
+    *fault(s, _k, sub, r) {
+      const range = hmmRange(sub, r, { defaultFlags: HMM_PFN_REQ_FAULT });
+      for (;;) {
+        range.seq = yield* mmuIntervalReadBegin(sub);
+        yield* sub.mm.mmapLock.read();
+        const rc = yield* hmmRangeFault(range);
+        sub.mm.mmapLock.readUnlock();
+        if (rc === -EBUSY) continue;
+        if (rc) return rc;
+        if (inFault) yield* s.lock.lock();
+        if (!mmuIntervalReadRetry(sub, range.seq)) break;
+        if (inFault) s.lock.unlock();
+      }
+      s.pt.map(range);
+      if (inFault) s.lock.unlock();
+      return 0;
+    },
+  });
+}
+
+test.each([[false, false], [true, false], [false, true], [true, true]])(
+  "a driver with its lock in fault: %s, in invalidate: %s",
+  async (inFault, inInvalidate) => {
+    const race = litmus(
+      "careless driver",
+      { pages: 1, drv: careless(inFault, inInvalidate) },
+      ({ t, dev, A }) => ({
+        P0: () => dev.fault(A),
+        P1: () => t.munmap(A),
+      }),
+    );
+    const r = await explore(race);
+    if (inFault && inInvalidate) expect(r.found).toMatchObject({ exhaustive: true, violations: [] });
+    else {
+      expect(r.violated).toMatch(/maps and zaps its table without a lock in common/);
+      expect(replay(race, r.schedule).violated).toBe(r.violated);
+    }
+  },
+);
+
+test("two devices that take one page from each other for ever are called a livelock", async () => {
+  const device = { onFault: "migrate" } as const;
+  const race = litmus("ping-pong", { pages: 1, device, device2: device }, ({ dev, dev2, A }) => ({
+    P0: () => dev.write(A, 1),
+    P1: () => dev2!.write(A, 2),
+  }));
+  const r = await explore(race, { maxSteps: 400 });
+  expect(r.violated).toBe("livelock: no end within 400 steps");
+});
+
+test("a driver that never asks for writing is told so, instead of faulting for ever", async () => {
+  const m = machine({ memory: "1 MiB" }), p = m.process(), heap = p.mmap("4 KiB");
+  const stream = own.bind(p).stream(heap, { write: true });
+  await expect(m.run({ dev: stream })).rejects.toThrow(/does the driver ask for HMM_PFN_REQ_WRITE/);
 });
