@@ -116,7 +116,8 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
   yield* k.notifiers.start(a, event);
   yield* k.waitPtl(a, leaf);
   sim.ret(a);
-  if (tables.kind[e] === PTE_NONE || tables.pfn[e] !== old || (tables.kind[e] & PTE_WRITE)) {
+  // A migration or an exclusive entry names the same page, but is no longer its mapping.
+  if ((tables.kind[e] & (PTE_KIND | PTE_WRITE)) !== PTE_PRESENT || tables.pfn[e] !== old) {
     pages.put(a, pfn); // somebody else has dealt with it
   } else {
     // Cleared and flushed before the new page shows, so that no CPU reads the old page after another wrote the new.
