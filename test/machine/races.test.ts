@@ -1,8 +1,13 @@
 import { describe, expect, test } from "vitest";
+import { Search } from "../../lib/explore/search.ts";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { dummyExclusive, IoctlResult } from "../../lib/devices/dummy/ioctl.ts";
 import type { DummyOptions } from "../../lib/devices/dummy/spec.ts";
 import { machine } from "../../lib/machine/machine.ts";
-import { Region } from "../../lib/machine/process.ts";
+import { oneRun, Region } from "../../lib/machine/process.ts";
+import { AccessResult, cpuAccess } from "../../lib/mm/access.ts";
+import { forkMm } from "../../lib/mm/fork.ts";
+import { madvise } from "../../lib/mm/madvise.ts";
 import { complete } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
 import { brokenRules } from "../invariants.ts";
@@ -26,13 +31,13 @@ function small({ device, revert }: Options) {
     batchPages: 8,
   });
   const p = m.process();
-  return { m, p, t: new Thread(p), dev: new DeviceThread(m.dev, p) };
+  return { m, p, t: new Thread(p), dev: new DeviceThread(m.dev, p), spaces: [p.mm] };
 }
 type Small = ReturnType<typeof small>;
 
-function rules({ m, p }: Small): string[] {
+function rules({ m, p, spaces }: Small): string[] {
   const mirrors = m.deviceList.map((d) => d.mirror(p.mm));
-  return brokenRules({ kernel: m.kernel, spaces: [p.mm], mirrors, batches: m.deviceList[0]["batches"] });
+  return brokenRules({ kernel: m.kernel, spaces, mirrors, batches: m.deviceList[0]["batches"] });
 }
 
 /** Runs a race by many schedules and counts those in which something went wrong. */
@@ -46,6 +51,23 @@ function failures(schedules: number, build: Parameters<typeof race>[1], options:
     }
   }
   return failed;
+}
+
+/** Explores a race until some schedule breaks something; undefined if none does. */
+function explored(build: Parameters<typeof race>[1], options: Options): string | undefined {
+  const s = small(options), { actors, check } = build(s), { sim } = s.m.kernel;
+  const begin = () => actors.map((make, i) => ({ a: i + 1, proc: make() }));
+  const checkEnd = () => {
+    try {
+      check?.();
+      return rules(s)[0];
+    } catch (e) {
+      return (e as Error).message;
+    }
+  };
+  const search = new Search({ sim, begin, checkEnd });
+  search.run();
+  return search.result().violations[0]?.rule;
 }
 
 /** Runs a race by many schedules; `build` sets the scene, `check` looks at the end. */
@@ -180,7 +202,7 @@ describe("what a device stores through its mirror", () => {
   });
 
   test.each(["there", "back"] as const)("is lost with the quirks of the kernel's test driver (%s)", (how) => {
-    expect(failures(200, moved(how), { device: { quirks: "test_hmm-6.12" } })).toBeGreaterThan(0);
+    expect(explored(moved(how), { device: { quirks: "test_hmm-6.12" } })).toContain("[ 8, 7 ]");
   });
 });
 
@@ -199,7 +221,52 @@ describe("a device fault on a page of its own that the CPU brings back", () => {
   });
 
   test("leaves one with the quirks of the kernel's test driver", () => {
-    expect(failures(300, fought, { device: { quirks: "test_hmm-6.12" } })).toBeGreaterThan(0);
+    expect(explored(fought, { device: { quirks: "test_hmm-6.12" } })).toContain("stale mirror");
+  });
+});
+
+describe("with a forked child", () => {
+  test("a write that breaks sharing does not take a migration's or an exclusive entry for its page", () => {
+    race(300, ({ m, p, t, dev, spaces }) => {
+      const r = p.mmap("8 KiB");
+      p.write(r, 5);
+      const child = m.complete(forkMm(m.kernel, 0, p.mm));
+      spaces.push(child);
+      const { device } = dev, mirror = device.mirror(p.mm);
+      return {
+        actors: [
+          () => t.write(page(r, 0), 7),
+          () => dev.migrate(r),
+          () => dummyExclusive(device, 3, mirror, r.vpn, 1, new IoctlResult()),
+        ],
+        check() {
+          const out = new AccessResult(true);
+          m.complete(cpuAccess(m.kernel, 0, child, oneRun(r, false, 0), out));
+          expect([out.words, p.read(r)]).toEqual([[5, 6], [7, 6]]);
+        },
+      };
+    });
+  });
+});
+
+describe("exclusive access against MADV_DONTNEED, which only reads the mmap lock", () => {
+  const fought = ({ m, p, dev }: Small) => {
+    const r = p.mmap("8 KiB"), { device } = dev, mirror = device.mirror(p.mm);
+    p.write(r, 5);
+    return {
+      actors: [
+        () => dummyExclusive(device, 1, mirror, r.vpn, 2, new IoctlResult()),
+        () => madvise(m.kernel, 2, p.mm, r.vpn, 2, "dontneed"),
+      ],
+    };
+  };
+
+  test("leaves no entry to a page that went", () => {
+    race(300, fought);
+  });
+
+  test("leaves one with the quirks of the kernel's test driver", () => {
+    expect(explored(fought, { device: { quirks: "test_hmm-6.12" } })).toContain("stale mirror");
   });
 });
 

@@ -9,6 +9,7 @@
  */
 import { makeDeviceExclusiveRange, NOT_EXCLUSIVE } from "../../hmm/exclusive.ts";
 import { EBUSY, EFAULT, EINVAL, ENOENT, EPERM } from "../../mm/errno.ts";
+import { populate } from "../../mm/gup.ts";
 import { VM_READ } from "../../mm/vma.ts";
 import { DUE, type Proc, site } from "../../sim/sim.ts";
 import type { DummyDevice } from "./device.ts";
@@ -265,6 +266,49 @@ function enterExclusive(d: DummyDevice, m: DummyMirror, v: number, n: number, pf
   return mapped;
 }
 
+/** Unlocks and puts the pages that were made exclusive. */
+function letGo(d: DummyDevice, a: number, pfns: Uint32Array, n: number): void {
+  for (let i = 0; i < n; i++) {
+    if (pfns[i] === NOT_EXCLUSIVE) continue;
+    d.k.pages.unlock(pfns[i]);
+    d.k.pages.put(a, pfns[i]);
+  }
+}
+
+/**
+ * Makes pages exclusive and takes the driver's lock, under which no invalidation has come since; with quirks that is
+ * not looked at.
+ *
+ * @returns as {@link makeDeviceExclusiveRange}
+ */
+function* makeAndLock(
+  d: DummyDevice,
+  a: number,
+  m: DummyMirror,
+  start: number,
+  end: number,
+  owner: number,
+  pfns: Uint32Array,
+): Proc<number> {
+  const { k } = d, { sim, notifiers } = k;
+  for (;;) {
+    sim.call(a, AT_EXCLUSIVE, start, end);
+    const seq = d.spec.quirks ? 0 : yield* notifiers.readBegin(a, m.sub);
+    sim.ret(a);
+    sim.call(a, AT_EXCLUSIVE, start, end, seq);
+    const got = yield* makeDeviceExclusiveRange(k, a, m.mm, start, end, owner, pfns);
+    yield* k.locks.lock(a, d.lock);
+    sim.ret(a);
+    if (d.spec.quirks || !notifiers.readRetry(m.sub, seq)) return got;
+    k.locks.unlock(a, d.lock);
+    letGo(d, a, pfns, got);
+    // What is exclusive by now goes back before the next look: on its way it would be an invalidation again.
+    sim.call(a, AT_EXCLUSIVE, start, end);
+    yield* populate(k, a, m.mm, start, end, true);
+    sim.ret(a);
+  }
+}
+
 /**
  * Takes a range for the device alone, so that it can do atomic operations: HMM_DMIRROR_EXCLUSIVE.
  *
@@ -290,16 +334,11 @@ export function* dummyExclusive(
   for (let v = start; v < end && !busy; v += chunk) {
     const stop = Math.min(end, v + chunk);
     sim.call(a, AT_EXCLUSIVE, v, end, batch.slot);
-    const got = yield* makeDeviceExclusiveRange(d.k, a, mm, v, stop, owner, batch.src);
-    yield* locks.lock(a, d.lock);
+    const got = yield* makeAndLock(d, a, m, v, stop, owner, batch.src);
     sim.ret(a);
     busy = got < stop - v || enterExclusive(d, m, v, got, batch.src) < got;
     if (busy && !d.spec.quirks) m.zap(a, v, stop);
-    for (let i = 0; i < got; i++) {
-      if (batch.src[i] === NOT_EXCLUSIVE) continue;
-      d.k.pages.unlock(batch.src[i]);
-      d.k.pages.put(a, batch.src[i]);
-    }
+    letGo(d, a, batch.src, got);
     locks.unlock(a, d.lock);
   }
   batches.give(batch, chunk);
