@@ -14,10 +14,11 @@ export const MAX_BUNDLE_BYTES = 300_000;
 /**
  * The bundle for anything that hmmlab knows how to show.
  *
- * @param x a chart, a table, or an object that says what it wants shown
+ * @param x a chart, a table, an object that says what it wants shown, or a text
  * @returns data by MIME type; undefined for anything else, which is the kernel's to print
  */
 export async function bundleOf(x: unknown): Promise<Bundle | undefined> {
+  if (typeof x === "string") return { "text/plain": x };
   const text = textOf(x);
   if (text === undefined) return undefined;
   if (isChart(x)) return await chartBundle(x, text);

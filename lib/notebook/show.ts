@@ -39,8 +39,8 @@ function currentFace(): Face {
  * Shows charts, tables, machines, runs, profiles and anything else, one after the other.
  *
  * In a notebook, on the Deno and the tslab kernel alike, a chart is drawn (as Vega-Lite, with an image and text for
- * those who read it elsewhere), a table shows head, tail and row count, a run or a machine what it says of itself, and
- * anything else what the kernel prints of it. In a script all of it is text.
+ * those who read it elsewhere), a table shows head, tail and row count, a run or a machine what it says of itself, a
+ * string its text, and anything else what the kernel prints of it. In a script all of it is text.
  *
  * @param things what to show, in order
  * @returns when all of it has been shown

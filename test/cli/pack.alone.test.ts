@@ -96,11 +96,14 @@ test("charts can be saved in every form from the package", async () => {
   expect(JSON.parse(readFileSync(join(folder, "chart.json"), "utf8")).$schema).toContain("vega-lite/v5");
 }, 60_000);
 
-test("they run as a notebook of tslab there, with the same digests", async () => {
+const TSLAB = join(ROOT, "node_modules", "tslab", "bin", "tslab");
+
+test.each([
+  ["tslab", ["node", TSLAB, "kernel", "--config-path", "{connection_file}"]],
+  ["the Deno kernel", [process.execPath, "jupyter", "--kernel", "--conn", "{connection_file}"]],
+])("they run in a notebook of %s there, with the same digests", async (_name, argv) => {
   const cwd = join(folder, "notebooks");
-  mkdirSync(cwd);
-  const tslab = join(ROOT, "node_modules", "tslab", "bin", "tslab");
-  const argv = ["node", tslab, "kernel", "--config-path", "{connection_file}"];
+  mkdirSync(cwd, { recursive: true });
   const session = await KernelSession.start({ argv, cwd });
   try {
     const { status, messages, late } = await session.execute(tenLines()), all = new Outputs();

@@ -71,7 +71,8 @@ test("a long table shows head, tail and how many rows there are", async () => {
 });
 
 test("anything else has no bundle", async () => {
-  for (const x of [1, "text", null, undefined, {}, [table], () => 1]) {
+  expect(await bundleOf("a <text>")).toEqual({ "text/plain": "a <text>" });
+  for (const x of [1, null, undefined, {}, [table], () => 1]) {
     expect(await bundleOf(x)).toBeUndefined();
   }
 });

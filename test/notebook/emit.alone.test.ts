@@ -63,10 +63,12 @@ test("on Deno a bundle is broadcast, and what is unknown is the kernel's to show
   expect(kernel()).toBe("deno");
   await emit({ "text/plain": "x" });
   await emitUnknown(42);
-  await show(columnsOf("t", [{ n: 1 }]), "text");
-  expect(sent.map(([type]) => type)).toEqual(["display_data", "display", "display_data", "display"]);
+  await show(columnsOf("t", [{ n: 1 }]), 5, "text");
+  const types = ["display_data", "display", "display_data", "display", "display_data"];
+  expect(sent.map(([type]) => type)).toEqual(types);
   expect(sent[0][1]).toEqual({ data: { "text/plain": "x" }, metadata: {}, transient: {} });
-  expect(sent[3][1]).toBe("text");
+  expect(sent[3][1]).toBe(5);
+  expect(sent[4][1]).toMatchObject({ data: { "text/plain": "text" } });
 });
 
 test("progress is a first display and updates of it, not more than ten a second, and always the end", async () => {
