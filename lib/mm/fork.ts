@@ -24,7 +24,7 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
 } from "./pagetable.ts";
-import { VM_DONTCOPY, VM_LOCKED, VM_MIXEDMAP, VM_SHARED, VM_WIPEONFORK } from "./vma.ts";
+import { VM_DONTCOPY, VM_LOCKED, VM_MIXEDMAP, VM_SHARED, VM_WIPEONFORK, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 const AT_LOCK = site("fork: taking the mmap lock");
@@ -83,7 +83,7 @@ function* copyVma(k: Kernel, a: number, child: number, vma: number): Proc<number
   // A child's memory is not locked, even if its parent's is.
   const copy = vmas.insert(child, start, end, flags & ~VM_LOCKED, vmas.pgoff[vma]);
   if (copy < 0) return -ENOMEM;
-  vmas.back(copy, vmas.inode[vma]);
+  vmas.back(copy, vmas.inode[vma], vma);
   if (flags & VM_WIPEONFORK) return 0;
   vmas.anon.fork(copy, vma);
   // Without an anonymous page ever, everything can be found again by faulting (vma_needs_copy).
@@ -196,7 +196,9 @@ function copyEntry(
         pages.index[own] = pages.index[pfn];
         pages.mapcount[own] = 1;
         pages.flags[own] |= PG_ANON_EXCLUSIVE | PG_LRU | PG_DIRTY;
-        tables.set(to, PTE_PRESENT | PTE_DIRTY | PTE_YOUNG | (kind & PTE_WRITE), own);
+        // Writable if the vma is: the page is the child's alone, whatever the parent's entry allowed.
+        const write = vmas.flags[copy] & VM_WRITE ? PTE_WRITE : 0;
+        tables.set(to, PTE_PRESENT | PTE_DIRTY | PTE_YOUNG | write, own);
         k.rssAnon[child]++;
         return 0;
       }

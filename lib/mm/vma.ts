@@ -156,13 +156,25 @@ export class Vmas {
     return this.inode[v] !== 0;
   }
 
-  /** Lets a vma map an inode (0 for anonymous memory) and enters it into the inode's reverse map. */
-  back(v: number, inode: number): void {
+  /**
+   * Lets a vma map an inode (0 for anonymous memory) and enters it into the inode's reverse map.
+   *
+   * @param parent the vma that a fork copied, after which the copy is entered (vma_interval_tree_insert_after); else -1
+   */
+  back(v: number, inode: number, parent = -1): void {
+    const { fileEntry, count } = this;
     this.inode[v] = inode;
-    if (inode !== 0) {
-      this.fileEntry[v] = ++this.count[2];
-      this.onMap(inode);
+    if (inode === 0) return;
+    if (parent < 0) fileEntry[v] = ++count[2];
+    else {
+      count[2]++;
+      for (let i = 0; i < count[0]; i++) {
+        const w = this.order[i];
+        if (this.inode[w] !== 0 && fileEntry[w] > fileEntry[parent]) fileEntry[w]++;
+      }
+      fileEntry[v] = fileEntry[parent] + 1;
     }
+    this.onMap(inode);
   }
 
   /** Told of each vma that begins to map an inode, and of each that ends; the inode counts its users. */

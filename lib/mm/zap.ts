@@ -82,7 +82,7 @@ export function* zapRange(
       }
       dropped++;
       if (kind === PTE_MIGRATION) {
-        if (pages.inode[pfn] !== 0) files++;
+        if (pages.mapping[pages.head(pfn)] === 0) files++;
         continue; // whoever migrates the page holds it; finalize then frees it
       }
       if (kind === PTE_EXCLUSIVE) {
@@ -92,7 +92,7 @@ export function* zapRange(
       if (kind !== PTE_PRESENT && kind !== PTE_DEVICE) throw new Error(`entry of kind ${kind} at page ${w}`);
       pages.mapcount[pfn]--;
       if (dirty) pages.flags[pfn] |= PG_DIRTY;
-      if (pages.inode[pfn] !== 0) files++;
+      if (pages.mapping[pages.head(pfn)] === 0) files++;
       gathered.push(pfn);
     }
     k.ptlSpend(a, leaf, phase.zap, dropped * cost.zapPageNs);
