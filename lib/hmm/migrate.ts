@@ -95,12 +95,7 @@ function event(m: MigrateVma, start: number, end: number): Invalidation {
  * @param restore puts back what was refused; another than the kernel's only for the posted code of 2016 (hmm/v13)
  * @returns 0 (also when `cpages` is 0), or -EINVAL for a range that is not within the vma, hugetlb or a driver's own pages
  */
-export function* migrateVmaSetup(
-  k: Kernel,
-  a: number,
-  m: MigrateVma,
-  restore: typeof putBack = putBack,
-): Proc<number> {
+export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma, restore = putBack): Proc<number> {
   const { vmas, sim, pages } = k, n = m.end - m.start;
   if (m.start >= m.end || vmas.start[m.vma] > m.start || vmas.end[m.vma] < m.end) return -EINVAL;
   if (vmas.flags[m.vma] & (VM_HUGETLB | VM_MIXEDMAP)) return -EINVAL;
@@ -243,12 +238,7 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
 }
 
 /** Isolates what was collected, unmaps it elsewhere, refuses what is pinned: migrate_device_unmap(). */
-export function* unmapCollected(
-  k: Kernel,
-  a: number,
-  m: MigrateVma,
-  restore: typeof putBack = putBack,
-): Proc {
+export function* unmapCollected(k: Kernel, a: number, m: MigrateVma, restore = putBack): Proc {
   const { sim } = k, n = m.end - m.start, collected = m.cpages;
   if (sim.due(a)) {
     sim.mark(a, AT_UNMAP, 0, n);

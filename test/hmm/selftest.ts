@@ -12,6 +12,7 @@ import {
   IoctlResult,
 } from "../../lib/devices/dummy/ioctl.ts";
 import type { DummyMirror } from "../../lib/devices/dummy/mirror.ts";
+import type { DummyOptions } from "../../lib/devices/dummy/spec.ts";
 import { dummySnapshot } from "../../lib/devices/dummy/snapshot.ts";
 import { type Machine, machine } from "../../lib/machine/machine.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../../lib/mm/access.ts";
@@ -21,6 +22,7 @@ import { mmap, mprotect, munmap } from "../../lib/mm/mmap.ts";
 import { VM_READ, VM_WRITE } from "../../lib/mm/vma.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
 
+const QUIRKS: DummyOptions = { quirks: "test_hmm-6.12" };
 export const RW = VM_READ | VM_WRITE;
 
 /** What a command answered. */
@@ -44,17 +46,9 @@ export class Fixture {
   readonly files: File[];
 
   constructor(readonly coherent: boolean, quirks: boolean, devices: 1 | 2) {
-    const spec = {
-      memory: "16 MiB",
-      onFault: "map",
-      coherent,
-      ...(quirks ? { quirks: "test_hmm-6.12" } : {}),
-    } as const;
-    this.m = machine({
-      memory: "64 MiB",
-      devices: devices === 1 ? { d0: spec } : { d0: spec, d1: spec },
-      pageTables: 256,
-    });
+    const spec: DummyOptions = { memory: "16 MiB", onFault: "map", coherent, ...(quirks ? QUIRKS : {}) };
+    const named: Record<string, DummyOptions> = devices === 1 ? { d0: spec } : { d0: spec, d1: spec };
+    this.m = machine({ memory: "64 MiB", devices: named, pageTables: 256 });
     this.mm = this.m.kernel.newMm();
     this.files = this.m.deviceList.map((d) => this.open(d));
   }

@@ -1,5 +1,5 @@
 /** hmm_devmem: adding and removing, faults that fail, driver data, hmm_device. */
-// deno-lint-ignore-file require-yield: callbacks of a driver are generators, whether or not they stop
+// deno-lint-ignore-file require-yield -- callbacks of a driver are generators, whether or not they stop
 import { expect, test } from "vitest";
 import { hmmPfnToPage } from "../../../lib/hmm/v13/flags.ts";
 import * as v13 from "../../../lib/hmm/v13/mod.ts";

@@ -1,5 +1,5 @@
 /** hmm_vma_migrate: what it collects, its two callbacks, outcomes by page, and the posted restore loops as switches. */
-// deno-lint-ignore-file require-yield: callbacks of a driver are generators, whether or not they stop
+// deno-lint-ignore-file require-yield -- callbacks of a driver are generators, whether or not they stop
 import { expect, test } from "vitest";
 import { pinLongterm, unpin } from "../../../lib/hmm/pin.ts";
 import { hmmPfnToPage } from "../../../lib/hmm/v13/flags.ts";
