@@ -200,8 +200,8 @@ export class Search {
         this.schedule(forced);
         this.schedules++;
         if (!this.all && this.violations.length > 0) this.finished = true;
-        else if (!path.advance()) this.finished = this.exhaustive = true;
         else if (this.parent.length > this.maxStates) this.finished = true;
+        else if (!path.advance()) this.finished = this.exhaustive = true;
       }
     });
     if (this.finished) {
@@ -252,6 +252,8 @@ export class Search {
       const broken = model.check?.();
       if (broken !== undefined) return this.violate(broken);
       if (this.merge && !this.enter(path.text(before))) return;
+      // One schedule can go on for ever where somebody tries again and again and a counter runs.
+      if (this.merge && this.parent.length > this.maxStates) return;
     }
     this.terminal.push(path.state);
     // The outcome first: looking whether a rule holds may touch pages.

@@ -8,7 +8,7 @@
 import { type CopyEngine, DmaEngine, Link } from "../../bus/link.ts";
 import type { Batches } from "../../hmm/batches.ts";
 import { DeviceMemory } from "../../hmm/devmem.ts";
-import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_WRITE, hmmRangeFault } from "../../hmm/range.ts";
+import { HMM_PFN_MASK, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_WRITE, hmmRangeFault } from "../../hmm/range.ts";
 import type { Accesses, AccessResult } from "../../mm/access.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../mm/errno.ts";
 import { UsageError } from "../../errors.ts";
@@ -222,9 +222,12 @@ export class DummyDevice {
         if (!stale && !denied) break;
         locks.unlock(a, this.lock);
         if (!stale) {
+          const busy = batch.src[firstReadOnly(batch.src, n)] & HMM_PFN_MASK;
           // HMM does not fault on an own page that may only be read (6.12): back in system memory it can be written.
           sim.call(a, AT_MIGRATE, start, end, batch.slot + 0.5, 1);
-          yield* this.migrateToSystem(a, mirror, start, end);
+          const moved = yield* this.migrateToSystem(a, mirror, start, end);
+          // Somebody has it locked: to ask again before that one is done would be of no use.
+          if (moved === 0) yield* k.pages.waitUnlocked(a, busy);
           sim.ret(a);
         }
       } else if (rc !== -EBUSY) break;
