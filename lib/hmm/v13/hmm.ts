@@ -114,9 +114,9 @@ export class HmmSpaces {
     return this.queues[mm];
   }
 
-  /** Makes `mm->hmm` if there is none: v13 `hmm_register()`. False at failure point "hmm allocation". */
+  /** Makes `mm->hmm` if there is none: v13 `hmm_register()`. False at failure point "page allocation". */
   register(a: number, mm: number): boolean {
-    if (!this.present[mm] && this.sim.fails(a, "hmm allocation")) return false;
+    if (!this.present[mm] && this.sim.fails(a, "page allocation")) return false;
     this.present[mm] = 1;
     return true;
   }

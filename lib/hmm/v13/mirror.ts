@@ -59,7 +59,7 @@ export class HmmMirror implements MirrorHead {
  * @param mirror the mirror, its `ops` set
  * @param mm the address space
  * @returns 0; -EINVAL without a mirror, its ops, or an address space; -ENOMEM when there is no room (or at failure point
- * "hmm allocation")
+ * "page allocation")
  * @throws {UsageError} for a mirror that is registered already: the list of 2016 would have been destroyed
  *
  * @example

@@ -51,7 +51,7 @@ export class HmmRange {
  * @param vma the area
  * @param start first page
  * @param end page past the last
- * @returns 0; -EINVAL for a range not within the area; -ENOMEM at failure point "hmm allocation"
+ * @returns 0; -EINVAL for a range not within the area; -ENOMEM at failure point "page allocation"
  *
  * @example
  * ```ts
@@ -135,7 +135,7 @@ export function hmmVmaRangeUnlock(range: HmmRange): void {
  * @param start first page; v13 did not ask whether the area has it
  * @param end page past the last
  * @param wait whether to wait until no invalidation is under way
- * @returns true; false when an invalidation is under way and was not waited for, or at failure point "hmm allocation"
+ * @returns true; false when an invalidation is under way and was not waited for, or at failure point "page allocation"
  *
  * @example
  * ```ts

@@ -13,10 +13,10 @@ test("registering refuses what is missing and runs out of memory", () => {
   expect(register(null, mm)).toBe(-EINVAL);
   expect(register(mirror, null)).toBe(-EINVAL);
   expect(register(new v13.HmmMirror(undefined as never), mm)).toBe(-EINVAL);
-  m.kernel.sim.injectFailure("hmm allocation", 1_000_000);
+  m.kernel.sim.injectFailure("page allocation", 1_000_000);
   expect(register(mirror, mm)).toBe(-ENOMEM);
   expect(mirror.mm).toBeUndefined();
-  m.kernel.sim.injectFailure("hmm allocation", 0);
+  m.kernel.sim.injectFailure("page allocation", 0);
   expect(register(mirror, mm)).toBe(0);
   expect(mirror.mm).toBe(mm);
   expect(() => register(mirror, mm)).toThrow(/Cannot register a mirror: .*hmmMirrorUnregister/);

@@ -13,13 +13,13 @@ test("a range lock refuses a range that is not within the area, and runs out of 
   const { m, p, r } = bench(), mm = new v13.MmStruct(p), vma = v13.findVma(mm, r.vpn)!;
   const lock = (from: number, to: number) =>
     p.complete(v13.hmmVmaRangeLock(new v13.HmmRange(), vma, r.vpn + from, r.vpn + to));
-  m.kernel.sim.injectFailure("hmm allocation", 1_000_000);
+  m.kernel.sim.injectFailure("page allocation", 1_000_000);
   // mm->hmm is made before the range is looked at.
   expect(lock(0, 5)).toBe(-ENOMEM);
   expect(p.complete(v13.hmmVmaRangeMonitorStart(new v13.HmmRange(), vma, r.vpn, r.vpn + 1, true))).toBe(
     false,
   );
-  m.kernel.sim.injectFailure("hmm allocation", 0);
+  m.kernel.sim.injectFailure("page allocation", 0);
   expect([lock(0, 5), lock(-1, 2), lock(4, 4), lock(1, -1)]).toEqual([-EINVAL, -EINVAL, -EINVAL, -EINVAL]);
   expect([lock(0, 4), lock(3, 4)]).toEqual([0, 0]);
   expect(() => v13.hmmVmaRangeUnlock(new v13.HmmRange())).toThrow(/Cannot unlock a range/);
