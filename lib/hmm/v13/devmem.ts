@@ -89,7 +89,7 @@ export class HmmDevmem {
     if (this.memory !== undefined) return this.memory;
     throw new UsageError(
       "Cannot use device memory: got one that was never added; one that hmmDevmemAdd returned 0 for is allowed; " +
-        "call hmmDevmemAdd(devmem, ops, mm, size) first",
+        "call hmmDevmemAdd(devmem, ops, device, pages) first",
     );
   }
 
@@ -119,7 +119,7 @@ const counts = new WeakMap<Kernel, number>();
  *
  * @param devmem takes the memory
  * @param ops the driver's calls
- * @param of the process or address space whose machine gets the memory
+ * @param device a device of the machine ({@linkcode hmmDeviceNew}), or any address space of it
  * @param pages how many frames; v13 gave bytes, rounded up to whole sections
  * @returns 0; -ENOMEM when there is no range of that size; -ERANGE for a size that no machine could have
  * @throws {UsageError} for memory that was added already
@@ -134,8 +134,13 @@ const counts = new WeakMap<Kernel, number>();
  * console.log(devmem.pfnLast - devmem.pfnFirst, devmem.inuse); // 16 false
  * ```
  */
-export function hmmDevmemAdd(devmem: HmmDevmem, ops: HmmDevmemOps, of: MmStruct, pages: number): number {
-  const { kernel: k } = of;
+export function hmmDevmemAdd(
+  devmem: HmmDevmem,
+  ops: HmmDevmemOps,
+  device: HmmDevice | MmStruct,
+  pages: number,
+): number {
+  const { kernel: k } = device;
   if (devmem.ops !== undefined) {
     throw new UsageError(
       "Cannot add device memory: got one that was added already; a new HmmDevmem is allowed; " +
@@ -330,6 +335,8 @@ export function hmmDevmemPageGetDrvdata(devmem: HmmDevmem, page: number): number
 
 /** A device of no bus, for drivers that need one: v13 `struct hmm_device` (patch 18). */
 export interface HmmDevice {
+  /** The machine that it is in. */
+  readonly kernel: Kernel;
   /** Its number, from 0; the lowest that was free. */
   readonly minor: number;
 }
@@ -346,7 +353,7 @@ export interface HmmDevice {
  *
  * const mm = new v13.MmStruct(machine({ memory: "64 MiB" }).process()), first = v13.hmmDeviceNew(mm)!;
  * console.log(first.minor, v13.hmmDeviceNew(mm)!.minor); // 0 1
- * v13.hmmDevicePut(mm, first);
+ * v13.hmmDevicePut(first);
  * console.log(v13.hmmDeviceNew(mm)!.minor); // 0
  * ```
  */
@@ -354,13 +361,12 @@ export function hmmDeviceNew(of: MmStruct): HmmDevice | null {
   const { devices } = HmmSpaces.of(of.kernel), minor = devices.indexOf(0);
   if (minor < 0) return null;
   devices[minor] = 1;
-  return { minor };
+  return { kernel: of.kernel, minor };
 }
 
 /**
  * Gives a device up: v13 `hmm_device_put()` (patch 18).
  *
- * @param of an address space of the machine
  * @param device what {@linkcode hmmDeviceNew} made; it must not be used again
  *
  * @example
@@ -368,9 +374,9 @@ export function hmmDeviceNew(of: MmStruct): HmmDevice | null {
  * import { machine, v13 } from "hmmlab";
  *
  * const mm = new v13.MmStruct(machine({ memory: "64 MiB" }).process());
- * v13.hmmDevicePut(mm, v13.hmmDeviceNew(mm)!);
+ * v13.hmmDevicePut(v13.hmmDeviceNew(mm)!);
  * ```
  */
-export function hmmDevicePut(of: MmStruct, device: HmmDevice): void {
-  HmmSpaces.of(of.kernel).devices[device.minor] = 0;
+export function hmmDevicePut(device: HmmDevice): void {
+  HmmSpaces.of(device.kernel).devices[device.minor] = 0;
 }

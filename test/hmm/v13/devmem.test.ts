@@ -146,6 +146,8 @@ test("there are 256 devices that are only a name", () => {
     all = Array.from({ length: 256 }, () => v13.hmmDeviceNew(mm)!);
   expect(all.map((d) => d.minor)).toEqual(all.map((_, i) => i));
   expect(v13.hmmDeviceNew(mm)).toBeNull();
-  v13.hmmDevicePut(mm, all[100]);
-  expect(v13.hmmDeviceNew(mm)).toEqual({ minor: 100 });
+  v13.hmmDevicePut(all[100]);
+  const again = v13.hmmDeviceNew(mm)!, devmem = new v13.HmmDevmem();
+  expect(again.minor).toBe(100);
+  expect(v13.hmmDevmemAdd(devmem, OPS, again, 4)).toBe(0);
 });

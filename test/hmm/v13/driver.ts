@@ -123,7 +123,11 @@ export function* migrate(
 ): Proc<{ rc: number; moved: number[]; offered: number[] }> {
   const moved: number[] = [], offered: number[] = [], { pages } = mm.kernel;
   yield* mm.downRead();
-  const vma = v13.findVma(mm, r.vpn)!;
+  const vma = v13.findVma(mm, r.vpn);
+  if (vma === undefined) {
+    mm.upRead();
+    return { rc: -1, moved, offered };
+  }
   const rc = yield* v13.hmmVmaMigrate(
     {
       *allocAndCopy(vma, start, _end, pfns) {

@@ -2,9 +2,11 @@
 // deno-lint-ignore-file require-yield -- callbacks of a driver are generators, whether or not they stop
 import { expect, test } from "vitest";
 import { pinLongterm, unpin } from "../../../lib/hmm/pin.ts";
+import { explore, litmus } from "../../../lib/explore/litmus.ts";
 import { hmmPfnToPage } from "../../../lib/hmm/v13/flags.ts";
 import * as v13 from "../../../lib/hmm/v13/mod.ts";
 import { type Process, Region } from "../../../lib/machine/process.ts";
+import type { Thread } from "../../../lib/machine/thread.ts";
 import { EINVAL } from "../../../lib/mm/errno.ts";
 import { forkMm } from "../../../lib/mm/fork.ts";
 import { mmap } from "../../../lib/mm/mmap.ts";
@@ -12,6 +14,7 @@ import { PG_LOCKED } from "../../../lib/mm/pages.ts";
 import { PTE_KIND, PTE_MIGRATION, PTE_PRESENT } from "../../../lib/mm/pagetable.ts";
 import { VM_READ, VM_SHARED, VM_WRITE } from "../../../lib/mm/vma.ts";
 import { DeadlockError } from "../../../lib/sim/runners.ts";
+import type { Proc } from "../../../lib/sim/sim.ts";
 import { bench, migrate } from "./driver.ts";
 
 /** Device memory whose faults bring one page back. */
@@ -225,3 +228,31 @@ test("a pinned page that two processes map is refused and restored in both; in p
   expect(posted.kinds).toEqual([PTE_MIGRATION, PTE_MIGRATION]);
   expect(() => posted.p.read(posted.r)).toThrow(DeadlockError);
 });
+
+for (const where of ["ordinary", "device"] as const) {
+  test(`a migration to ${where} memory loses no store of the CPU, and leaves nothing behind an munmap`, async () => {
+    const race = (name: string, p1: (t: Thread, A: Region) => Proc<unknown>, value: unknown) =>
+      litmus(name, { pages: 1, device: { memory: 0, onFault: "map" } }, ({ m, t, A }) => {
+        const p = A.process, mm = new v13.MmStruct(p), { pages, ram } = m.kernel;
+        const devmem = where === "device" ? memory(p, 4) : undefined, before = pages.used(ram);
+        const take = devmem === undefined ? v13.hmmVmaAllocLockedPage : () => devmem.alloc();
+        return {
+          P0: () => migrate(mm, A, take),
+          P1: () => p1(t, A),
+          finally: {
+            value: () => p.read(A)[0] === value,
+            noLeak: () => pages.used(ram) <= before && (value !== "SEGV_MAPERR" || !devmem?.inuse),
+          },
+        };
+      });
+    for (
+      const r of [
+        race("v13 migration against a store", (t, A) => t.write(A, 9), 9),
+        race("v13 migration against munmap", (t, A) => t.munmap(A), "SEGV_MAPERR"),
+      ]
+    ) {
+      const { found, violated } = await explore(r);
+      expect([r.name, found.exhaustive, violated]).toEqual([r.name, true, undefined]);
+    }
+  });
+}

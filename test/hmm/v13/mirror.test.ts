@@ -1,8 +1,9 @@
 /** hmm_mirror_register and its counterpart: errors, what update is told, what unregister waits for. */
 import { expect, test } from "vitest";
 import * as v13 from "../../../lib/hmm/v13/mod.ts";
-import { EINVAL, ENOMEM } from "../../../lib/mm/errno.ts";
+import { EAGAIN, EINVAL, ENOMEM } from "../../../lib/mm/errno.ts";
 import { exitMm } from "../../../lib/mm/exit.ts";
+import { MMU_NOTIFY_CLEAR } from "../../../lib/mm/notifier.ts";
 import { complete } from "../../../lib/sim/runners.ts";
 import { bench, Driver2016 } from "./driver.ts";
 
@@ -52,6 +53,22 @@ test("another process's changes are not heard, the end of one's own is", () => {
   expect(d.table.text(r.vpn, 4)).toBe("....");
   expect(d.heard.length).toBeGreaterThan(0);
   p.complete(v13.hmmMirrorUnregister(d.mirror));
+});
+
+test("an invalidation that must not sleep is refused while there is a mirror, and not counted", () => {
+  const { m, p, r } = bench(), d = new Driver2016(p, r.vpn), { notifiers } = m.kernel;
+  const e = {
+    mm: p.mm,
+    start: r.vpn,
+    end: r.vpn + 1,
+    event: MMU_NOTIFY_CLEAR,
+    owner: 0,
+    blockable: false,
+    seq: 0,
+  };
+  expect(m.complete(notifiers.start(0, e))).toBe(-EAGAIN);
+  expect(d.heard).toEqual([]);
+  p.complete(v13.hmmMirrorUnregister(d.mirror)); // which would wait for what is counted
 });
 
 test("unregistering ends only when no invalidation is under way", () => {
