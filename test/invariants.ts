@@ -10,6 +10,7 @@ import {
   PTE_NONE,
   PTE_PRESENT,
   PTE_PROTNONE,
+  PTE_SWAP,
   PTE_TABLE,
   PTE_WRITE,
   TABLE_ENTRIES,
@@ -79,11 +80,12 @@ function countTables(tables: PageTables, t: number, level: number, broken: strin
 export function brokenRules(m: Machinery): string[] {
   const { kernel: k, spaces } = m, { tables, pages, vmas, sim, locks, notifiers } = k, broken: string[] = [];
   const mapped = new Map<number, number>(), references = new Map<number, number>(m.held ?? []);
+  const slots = new Map<number, number>();
   const add = (counts: Map<number, number>, pfn: number) => counts.set(pfn, (counts.get(pfn) ?? 0) + 1);
   let tableCount = 0;
 
   for (const mm of spaces) {
-    let rss = 0;
+    let rss = 0, files = 0, swapped = 0;
     tableCount += countTables(tables, k.root[mm], 3, broken);
     for (const { vpn, kind, pfn } of leaves(tables, k.root[mm])) {
       const at = `page ${vpn} of space ${mm}`, what = kind & PTE_KIND, vma = vmas.lookup(mm, vpn);
@@ -96,7 +98,11 @@ export function brokenRules(m: Machinery): string[] {
         broken.push(`entry: ${at} is writable in a read-only vma`);
       }
       if (what === PTE_MIGRATION) broken.push(`migration entry: ${at}`);
-      else if (what !== PTE_PRESENT && what !== PTE_DEVICE && what !== PTE_EXCLUSIVE) {
+      else if (what === PTE_SWAP) {
+        swapped++;
+        add(slots, pfn);
+        continue;
+      } else if (what !== PTE_PRESENT && what !== PTE_DEVICE && what !== PTE_EXCLUSIVE) {
         broken.push(`entry: ${at} has kind ${what}`);
       }
       if (what === PTE_PRESENT && ((kind & PTE_PROTNONE) !== 0) !== (access === 0)) {
@@ -108,23 +114,31 @@ export function brokenRules(m: Machinery): string[] {
         if (kind & PTE_WRITE) broken.push(`entry: ${at} may write to the zero page`);
         continue;
       }
-      rss++;
+      if (pages.inode[pfn] === 0) rss++;
+      else files++;
       add(references, pfn);
       if (what !== PTE_EXCLUSIVE) add(mapped, pfn);
       if (pages.isFree(pfn)) broken.push(`free page: ${at} names frame ${pfn}, which is free`);
       if ((what === PTE_DEVICE) !== pages.isDevicePrivate(pfn)) {
         broken.push(`entry: ${at} has kind ${what} and names frame ${pfn} of zone ${pages.zoneOf(pfn).name}`);
       }
-      if (kind & PTE_WRITE && what !== PTE_EXCLUSIVE && !(pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
+      const anon = pages.inode[pfn] === 0;
+      if (anon && kind & PTE_WRITE && what !== PTE_EXCLUSIVE && !(pages.flags[pfn] & PG_ANON_EXCLUSIVE)) {
         broken.push(`exclusive: ${at} is writable, but frame ${pfn} is not exclusive`);
       }
-      if (
-        ![...vmas.mapping(pages.mapping[pfn], pages.index[pfn])].some((x) => x.vma === vma && x.vpn === vpn)
-      ) {
+      if (![...k.places(pfn)].some((x) => x.vma === vma && x.vpn === vpn)) {
         broken.push(`reverse map: frame ${pfn} does not lead back to ${at}`);
       }
     }
-    if (k.rssAnon[mm] !== rss) broken.push(`rss: space ${mm} counts ${k.rssAnon[mm]} pages and has ${rss}`);
+    for (
+      const [what, counted, has] of [["pages", k.rssAnon, rss], ["file pages", k.rssFile, files], [
+        "swapped pages",
+        k.rssSwap,
+        swapped,
+      ]] as const
+    ) {
+      if (counted[mm] !== has) broken.push(`rss: space ${mm} counts ${counted[mm]} ${what} and has ${has}`);
+    }
     if (notifiers.active[mm] !== 0) {
       broken.push(`notifiers: ${notifiers.active[mm]} invalidations of space ${mm} run`);
     }
@@ -148,6 +162,9 @@ export function brokenRules(m: Machinery): string[] {
       const free = pages.isFree(pfn), count = pages.refcount[pfn];
       if (!free) used++;
       if (pfn === ZERO_PFN) continue;
+      // The page cache has a reference, and so has the swap cache.
+      if (pages.inode[pfn] !== 0) add(references, pfn);
+      if (pages.swap[pfn] !== 0) add(references, pfn);
       if (free && (count !== 0 || pages.flags[pfn] !== 0)) {
         broken.push(`free page: frame ${pfn} is free and in use`);
       }
@@ -169,6 +186,12 @@ export function brokenRules(m: Machinery): string[] {
       broken.push(`zone: ${zone.name} counts ${pages.used(zone)} pages and has ${used}`);
     }
   }
+
+  k.swap.users.forEach((n, slot) => {
+    if (n !== (slots.get(slot) ?? 0)) {
+      broken.push(`swap: slot ${slot} counts ${n} users and has ${slots.get(slot) ?? 0}`);
+    }
+  });
 
   for (const { table, mm } of m.mirrors ?? []) {
     for (const { vpn, kind, pfn } of leaves(k.deviceTables, table.root)) {
