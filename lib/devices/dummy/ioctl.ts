@@ -28,6 +28,8 @@ export class IoctlResult {
 
 /** Pages that the test driver handles at a time. */
 const QUIRK_CHUNK = 64;
+/** Looks at a range that is to be exclusive, before two who keep invalidating each other's both give up. */
+const EXCLUSIVE_TRIES = 4;
 
 const AT_FAULT = site("dummy ioctl: faulting");
 const AT_ACCESS = site("dummy ioctl: before it takes the driver's lock");
@@ -279,7 +281,7 @@ function letGo(d: DummyDevice, a: number, pfns: Uint32Array, n: number): void {
  * Makes pages exclusive and takes the driver's lock, under which no invalidation has come since; with quirks that is
  * not looked at.
  *
- * @returns as {@link makeDeviceExclusiveRange}
+ * @returns as {@link makeDeviceExclusiveRange}; -EBUSY when invalidations kept coming
  */
 function* makeAndLock(
   d: DummyDevice,
@@ -290,22 +292,21 @@ function* makeAndLock(
   owner: number,
   pfns: Uint32Array,
 ): Proc<number> {
-  const { k } = d, { sim, notifiers } = k;
-  for (;;) {
-    sim.call(a, AT_EXCLUSIVE, start, end);
-    const seq = d.spec.quirks ? 0 : yield* notifiers.readBegin(a, m.sub);
+  const { k } = d, { sim, notifiers } = k, { quirks } = d.spec;
+  for (let tries = 1;; tries++) {
+    sim.call(a, AT_EXCLUSIVE, start, end, tries);
+    // What breaks copy on write or takes exclusive access back is an invalidation too: it comes before the look.
+    if (!quirks) yield* populate(k, a, m.mm, start, end, true);
+    const seq = quirks ? 0 : yield* notifiers.readBegin(a, m.sub);
     sim.ret(a);
-    sim.call(a, AT_EXCLUSIVE, start, end, seq);
+    sim.call(a, AT_EXCLUSIVE, start, end, tries, seq);
     const got = yield* makeDeviceExclusiveRange(k, a, m.mm, start, end, owner, pfns);
     yield* k.locks.lock(a, d.lock);
     sim.ret(a);
-    if (d.spec.quirks || !notifiers.readRetry(m.sub, seq)) return got;
-    k.locks.unlock(a, d.lock);
+    if (quirks || !notifiers.readRetry(m.sub, seq)) return got;
     letGo(d, a, pfns, got);
-    // What is exclusive by now goes back before the next look: on its way it would be an invalidation again.
-    sim.call(a, AT_EXCLUSIVE, start, end);
-    yield* populate(k, a, m.mm, start, end, true);
-    sim.ret(a);
+    if (tries === EXCLUSIVE_TRIES) return -EBUSY;
+    k.locks.unlock(a, d.lock);
   }
 }
 
