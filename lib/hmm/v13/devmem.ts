@@ -10,7 +10,8 @@ import { type DeviceFaultBack, SECTION_PAGES } from "../../mm/pages.ts";
 import type { Proc } from "../../sim/sim.ts";
 import { DeviceMemory } from "../devmem.ts";
 import { HMM_PFN_ERROR } from "./flags.ts";
-import { HmmSpaces, MmStruct, tell, VmArea } from "./hmm.ts";
+import { HmmSpaces } from "./hmm.ts";
+import { MmStruct, tell, VmArea } from "./mm.ts";
 import { type HmmMigrateOps, hmmVmaMigrate } from "./migrate.ts";
 
 /** No physical range of that size can exist. */

@@ -4,7 +4,6 @@
  * All that decides behaviour lies in columns, so that races over it can be explored.
  * @module
  */
-import { describe } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { EAGAIN } from "../../mm/errno.ts";
 import type { Kernel } from "../../mm/kernel.ts";
@@ -53,7 +52,17 @@ const AT_WAIT = site("v13 invalidation: waiting for a range lock");
 const AT_UPDATE = site("v13 invalidation: calling a mirror");
 
 const FREE = 0, LOCK = 1, MONITOR = 2, INVALIDATION = 3, LEFT = 4, BROKEN = 5;
-const MAX_ROWS = 64, MAX_MIRRORS = 64;
+const MAX_ROWS = 64, MAX_MIRRORS = 64, PAIRS = 4, PAIR_PAGES = 64;
+
+/** Arrays of one migration. */
+export interface MigrationPair {
+  /** Which of the machine's; -1 for arrays of their own. */
+  readonly slot: number;
+  /** What was there. */
+  readonly src: Uint32Array;
+  /** Where it goes. */
+  readonly dst: Uint32Array;
+}
 
 const spaces = new WeakMap<Kernel, HmmSpaces>();
 
@@ -79,6 +88,9 @@ export class HmmSpaces {
   /** Rows + 1 in the order in which they were linked. */
   private readonly order: Uint8Array;
   private readonly queues: Wait[] = [];
+  /** Sources and destinations of migrations, and which are in use: what a migration has collected is state. */
+  private readonly pairs: Uint32Array;
+  private readonly pairUsed: Uint8Array;
   /** How to take a list notifier back; by address space. What counts is {@link registered}. */
   private readonly unregister = new Map<number, () => void>();
   private readonly sim: Sim;
@@ -90,6 +102,8 @@ export class HmmSpaces {
     this.present = state.u8("hmm13.present", root.length);
     this.registered = state.u8("hmm13.registered", root.length);
     this.count = state.i32("hmm13.count", root.length);
+    this.pairs = state.u32("hmm13.pairs", PAIRS * 2 * PAIR_PAGES);
+    this.pairUsed = state.u8("hmm13.pairUsed", PAIRS);
     this.devices = state.u8("hmm13.devices", 256);
     this.mirrorMm = state.u16("hmm13.mirrorMm", MAX_MIRRORS);
     this.kind = state.u8("hmm13.kind", MAX_ROWS);
@@ -242,6 +256,27 @@ export class HmmSpaces {
     return this.kind[row] === LOCK;
   }
 
+  // --- migrations ----------------------------------------------------------------------------------------------------
+
+  /**
+   * Takes arrays for the sources and destinations of a migration, zeroed: state of the machine for up to 64 pages and 4
+   * migrations at a time, which is what is ever explored; beyond that arrays of their own.
+   */
+  takePair(n: number): MigrationPair {
+    const slot = n <= PAIR_PAGES ? this.pairUsed.indexOf(0) : -1;
+    if (slot < 0) return { slot, src: new Uint32Array(n), dst: new Uint32Array(n) };
+    this.pairUsed[slot] = 1;
+    const at = slot * 2 * PAIR_PAGES, half = at + PAIR_PAGES;
+    return { slot, src: this.pairs.subarray(at, at + n), dst: this.pairs.subarray(half, half + n) };
+  }
+
+  /** Gives back what {@link takePair} took. */
+  givePair({ slot, src, dst }: MigrationPair): void {
+    src.fill(0);
+    dst.fill(0);
+    if (slot >= 0) this.pairUsed[slot] = 0;
+  }
+
   // --- invalidations -------------------------------------------------------------------------------------------------
 
   /** A range is about to change: v13 `hmm_invalidate_range()`. */
@@ -308,109 +343,4 @@ export class HmmSpaces {
       return;
     }
   }
-}
-
-/** The memory of a process as code of 2016 knew it: `struct mm_struct`. */
-export class MmStruct {
-  /** The machine. */
-  readonly kernel: Kernel;
-  /** Number of the address space. */
-  readonly mm: number;
-
-  /**
-   * Names the address space of a process. For a race this is done before it is explored.
-   *
-   * @param of the machine's kernel and the number of the address space: a process's `machine.kernel` and `mm`
-   * @throws {UsageError} for what is no process
-   *
-   * @example
-   * ```ts
-   * import { machine, v13 } from "hmmlab";
-   *
-   * const p = machine({ memory: "64 MiB" }).process(), heap = p.mmap("8 KiB");
-   * const mm = new v13.MmStruct(p), vma = v13.findVma(mm, heap.vpn)!;
-   * console.log(vma.vmEnd - vma.vmStart); // 2
-   * ```
-   */
-  constructor(of: { readonly machine: { readonly kernel: Kernel }; readonly mm: number }) {
-    if (typeof of?.mm !== "number" || of.machine?.kernel === undefined) {
-      throw new UsageError(
-        `Cannot name an address space: got ${describe(of)}; a process is allowed; ` +
-          "write for example new v13.MmStruct(m.process())",
-      );
-    }
-    this.kernel = of.machine.kernel;
-    this.mm = of.mm;
-    HmmSpaces.of(this.kernel);
-  }
-
-  /** `down_read(&mm->mmap_sem)`. */
-  *downRead(): Proc {
-    const { kernel: k, mm } = this;
-    yield* k.locks.read(k.sim.current, k.mmapLock(mm));
-  }
-
-  /** `up_read(&mm->mmap_sem)`. */
-  upRead(): void {
-    const { kernel: k, mm } = this;
-    k.locks.readUnlock(k.sim.current, k.mmapLock(mm));
-  }
-}
-
-/** A memory area as code of 2016 knew it: `struct vm_area_struct`. It is good while mmap_sem is held. */
-export class VmArea {
-  /**
-   * Use {@linkcode findVma}.
-   *
-   * @param vmMm the address space
-   * @param row its row in the machine's vmas
-   */
-  constructor(readonly vmMm: MmStruct, readonly row: number) {}
-
-  /** First page. */
-  get vmStart(): number {
-    return this.vmMm.kernel.vmas.start[this.row];
-  }
-
-  /** Page past the last. */
-  get vmEnd(): number {
-    return this.vmMm.kernel.vmas.end[this.row];
-  }
-
-  /** VM_ flags. */
-  get vmFlags(): number {
-    return this.vmMm.kernel.vmas.flags[this.row];
-  }
-
-  /** Whether `start` to `end` lies within, as every call of v13 asked it: an empty range at its start does. */
-  contains(start: number, end: number): boolean {
-    const { vmStart, vmEnd } = this;
-    return start >= vmStart && start < vmEnd && end >= vmStart && end <= vmEnd;
-  }
-}
-
-/**
- * The first area that ends past an address: `find_vma()`. mmap_sem is held.
- *
- * @param mm the address space
- * @param vpn page number
- * @returns the area, which may begin past the page; undefined when there is none
- *
- * @example
- * ```ts
- * import { machine, v13 } from "hmmlab";
- *
- * console.log(v13.findVma(new v13.MmStruct(machine({ memory: "64 MiB" }).process()), 0)); // undefined
- * ```
- */
-export function findVma(mm: MmStruct, vpn: number): VmArea | undefined {
-  const row = mm.kernel.vmas.find(mm.mm, vpn);
-  return row < 0 ? undefined : new VmArea(mm, row);
-}
-
-/** Folds what a call tells its caller into the history of who called it, for the explorer. */
-export function tell<R extends number | boolean>(k: Kernel, result: R, more: number = 0): R {
-  k.sim.note(k.sim.current, Number(result));
-  if (more !== 0) k.sim.note(k.sim.current, more);
-  return result;
 }

@@ -38,7 +38,8 @@ import {
   hmmPfnFromPage,
   hmmPfnToPage,
 } from "./flags.ts";
-import { tell, type VmArea } from "./hmm.ts";
+import { HmmSpaces } from "./hmm.ts";
+import { tell, type VmArea } from "./mm.ts";
 import { isSpecial } from "./pfns.ts";
 
 /** With it the loop that puts back what could not be unmapped begins where the one before it has ended: it does nothing. */
@@ -210,8 +211,7 @@ export function* hmmVmaMigrate<P>(
 ): Proc<number> {
   const { vmMm: { kernel: k, mm } } = vma, { sim } = k, a = sim.current, n = end - start;
   if (isSpecial(vma) || !ops || !pfns || start >= end || !vma.contains(start, end)) return tell(k, -EINVAL);
-  const src = new Uint32Array(n), dst = new Uint32Array(n), parts: MigrateVma[] = [];
-  const fold = () => foldPfns(pfns, n) ^ src.reduce((h, x) => Math.imul(h ^ x, 0x01000193), n);
+  const hmm = HmmSpaces.of(k), pair = hmm.takePair(n), { src, dst, slot } = pair, parts: MigrateVma[] = [];
   pfns.fill(0n, 0, n);
   let collected = 0;
   for (const run of runs(k, mm, start, end)) {
@@ -230,7 +230,7 @@ export function* hmmVmaMigrate<P>(
       cpages: 0,
     };
     parts.push(m);
-    sim.call(a, AT_RUN, run.start, run.end, run.owner, fold());
+    sim.call(a, AT_RUN, run.start, run.end, run.owner, slot);
     yield* migrateVmaSetup(k, a, m, putBackV13);
     sim.ret(a);
     for (let j = i; j < to; j++) {
@@ -239,15 +239,18 @@ export function* hmmVmaMigrate<P>(
       if (pfns[j] !== 0n) collected++;
     }
   }
-  if (collected === 0) return tell(k, 0);
-  sim.call(a, AT_COPY, start, end, fold());
+  if (collected === 0) {
+    hmm.givePair(pair);
+    return tell(k, 0);
+  }
+  sim.call(a, AT_COPY, start, end, foldPfns(pfns, n), slot);
   yield* ops.allocAndCopy(vma, start, end, pfns, priv);
   sim.ret(a);
   for (let i = 0; i < n; i++) {
     const to = pfns[i] & HMM_PFN_MIGRATE ? hmmPfnToPage(pfns[i]) : -1;
     dst[i] = to < 0 || to === migratePfnToPage(src[i]) ? 0 : migratePfn(to);
   }
-  sim.call(a, AT_FINALIZE, start, end, fold());
+  sim.call(a, AT_FINALIZE, start, end, foldPfns(pfns, n), slot);
   for (const m of parts) yield* migrateVmaPages(k, a, m);
   for (let i = 0; i < n; i++) {
     if (dst[i] === 0 || !(src[i] & MIGRATE_PFN_MIGRATE)) pfns[i] &= ~HMM_PFN_MIGRATE;
@@ -255,6 +258,7 @@ export function* hmmVmaMigrate<P>(
   yield* ops.finalizeAndMap(vma, start, end, pfns, priv);
   for (const m of parts) yield* migrateVmaFinalize(k, a, m);
   sim.ret(a);
+  hmm.givePair(pair);
   for (let i = 0; i < n; i++) pfns[i] &= HMM_PFN_ERROR;
   sim.progress++;
   return tell(k, 0);

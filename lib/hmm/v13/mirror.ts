@@ -6,7 +6,8 @@ import { describe } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { EINVAL, ENOMEM } from "../../mm/errno.ts";
 import { DUE, type Proc, site } from "../../sim/sim.ts";
-import { type HmmMirrorOps, HmmSpaces, type MirrorHead, type MmStruct, tell } from "./hmm.ts";
+import { type HmmMirrorOps, HmmSpaces, type MirrorHead } from "./hmm.ts";
+import { type MmStruct, tell } from "./mm.ts";
 
 const AT_REGISTER = site("v13 hmm_mirror_register: taking mmap_sem");
 const AT_UNREGISTER = site("v13 hmm_mirror_unregister: before it is unlinked");

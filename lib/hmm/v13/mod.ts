@@ -48,7 +48,8 @@ export {
   hmmPfnFromPage,
   hmmPfnToPage,
 } from "./flags.ts";
-export { findVma, type HmmMirrorOps, type MirrorHead, MmStruct, VmArea } from "./hmm.ts";
+export type { HmmMirrorOps, MirrorHead } from "./hmm.ts";
+export { findVma, MmStruct, VmArea } from "./mm.ts";
 export { HmmMirror, hmmMirrorRegister, hmmMirrorUnregister } from "./mirror.ts";
 export {
   HmmRange,

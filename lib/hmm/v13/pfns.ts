@@ -33,7 +33,7 @@ import {
   HMM_PFN_WRITE,
   hmmPfnFromPage,
 } from "./flags.ts";
-import { tell, type VmArea } from "./hmm.ts";
+import { tell, type VmArea } from "./mm.ts";
 
 const AT_PAGE = site("v13 page walk: before an entry");
 const AT_FAULT = site("v13 hmm_vma_fault: in a fault");

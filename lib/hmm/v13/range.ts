@@ -9,7 +9,8 @@ import { describe } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { EINVAL, ENOMEM } from "../../mm/errno.ts";
 import { DUE, type Proc, site } from "../../sim/sim.ts";
-import { HmmSpaces, type MmStruct, tell, type VmArea } from "./hmm.ts";
+import { HmmSpaces } from "./hmm.ts";
+import { type MmStruct, tell, type VmArea } from "./mm.ts";
 
 const AT_LOCK = site("v13 hmm_vma_range_lock: before it is linked");
 const AT_LOCK_WAIT = site("v13 hmm_vma_range_lock: waiting for invalidations");
