@@ -40,7 +40,7 @@ test("data, names and titles with markup stay text", async () => {
   const html = await renderPage(charts, [table], EVIL, { lead: EVIL });
   const { markup, scripts } = takeApart(html);
   expect(scripts).toHaveLength(2 + 3 + 1);
-  const specs = JSON.parse(scripts[0]) as { spec: Record<string, unknown> }[];
+  const specs = JSON.parse(scripts[3]) as { spec: Record<string, unknown> }[];
   const strings: unknown[] = [];
   JSON.stringify(specs, (_, value) => (strings.push(value), value));
   expect(strings).toContain(EVIL);
@@ -82,8 +82,8 @@ test("a page holds every chart and table, and still images for readers without s
   expect(markup).toContain(">p99Ns<");
   expect(markup.match(/<noscript><svg/g)).toHaveLength(2);
   expect(markup).toContain('name="viewport"');
-  expect(JSON.parse(scripts[0])).toHaveLength(2);
-  expect(Object.keys(JSON.parse(scripts[1]))).toEqual(["light", "dark"]);
+  expect(JSON.parse(scripts[3])).toHaveLength(2);
+  expect(Object.keys(JSON.parse(scripts[4]))).toEqual(["light", "dark"]);
   expect(html.length).toBeLessThan(1_200_000);
 });
 
