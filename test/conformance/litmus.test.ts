@@ -110,6 +110,20 @@ test("lines on single words are read, and refused where they are wrong", () => {
 });
 
 test.each([
+  [["mlock A 0 1"], /no operation mlock/],
+  [["release 0"], /no operation release/],
+  [["C> r A 0 1"], /there is no process C by then; fork it first/],
+])("a race with %j is refused", (more, message) => {
+  const t = named("t04_mig_r"), lines = more.map(parseLitmusOp);
+  expect(() => runLitmus({ ...t, actors: { P0: lines, P1: t.actors.P1 } })).toThrow(message);
+});
+
+test("a race whose start fails is refused", () => {
+  const t = named("t04_mig_r"), initial = [...t.initial, parseLitmusOp("dread 1 A 0 1")];
+  expect(() => runLitmus({ ...t, initial })).toThrow(/initial line 4, "dread 1 A 0 1", gave EBADF/);
+});
+
+test.each([
   ["{", /^no JSON: /],
   ['{"id":"x"}', /^a race needs id, actors and outcomes$/],
   ['{"id":"x","actors":{"Q":[]},"outcomes":[]}', /^actor "Q"; there are P0, P1, P2 and C$/],

@@ -153,6 +153,13 @@ function deviceWords(w: World, file: OpenFile, vpn: number, data: readonly numbe
   }).join(",");
 }
 
+function noSuch(l: LitmusOp): UsageError {
+  return new UsageError(
+    `Cannot race "${l.text}": the litmus runner has no operation ${l.op.name}; ` +
+      "it has those of anonymous memory, fork, pin and the device's commands but release",
+  );
+}
+
 /** The commands on an open device file. */
 function* command(w: World, a: number, p: PlayedProcess, l: LitmusOp, vpn: number): Proc<string> {
   const { op } = l, file = p.files.get(op.slot!), n = op.pages ?? 0, out = new IoctlResult();
@@ -179,7 +186,7 @@ function* command(w: World, a: number, p: PlayedProcess, l: LitmusOp, vpn: numbe
       return rc < 0 ? errnoName(rc) : `ok:${hexBytes(bytes)}`;
     }
     default:
-      throw new UsageError(`Cannot race "${l.text}": the litmus runner has no operation ${op.name}`);
+      throw noSuch(l);
   }
 }
 
@@ -256,6 +263,7 @@ export function* perform(w: World, a: number, l: LitmusOp): Proc<string> {
       return plain(child);
     }
     default:
+      if (op.slot === undefined) throw noSuch(l);
       return yield* command(w, a, p, l, vpn);
   }
 }

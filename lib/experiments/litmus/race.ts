@@ -6,6 +6,7 @@ import type { DummyOptions } from "../../devices/dummy/spec.ts";
 import type { Model } from "../../explore/search.ts";
 import type { MachineSpec } from "../../machine/spec.ts";
 import { checkMachine } from "../../machine/spec.ts";
+import { UsageError } from "../../errors.ts";
 import { errnoName } from "../../mm/errno.ts";
 import { dummySnapshot } from "../../devices/dummy/snapshot.ts";
 import { complete } from "../../sim/runners.ts";
@@ -119,7 +120,13 @@ export class Race {
     this.start = { machine: bench.machine, processes: new Map([["P", first]]), regions: new Map() };
     const told: Record<string, string[]> = {};
     complete(kernel.sim, [{ a: 0, proc: performAll(this.start, 0, test.initial, told, "P", "P") }]);
-    kernel.sim.note(0, 1);
+    const failed = Object.values(told).flat().findIndex((x) => !x.startsWith("ok"));
+    if (failed >= 0) {
+      throw new UsageError(
+        `Cannot build race ${test.id}: initial line ${failed + 1}, "${test.initial[failed].text}", gave ` +
+          `${Object.values(told).flat()[failed]}; initial lines must succeed`,
+      );
+    }
     this.world = this.start;
     this.actors = Object.keys(test.actors);
     this.actors.forEach((name, i) => kernel.sim.actorNames[i + 1] = name);
