@@ -81,13 +81,13 @@ export class DeviceTable {
   }
 
   /**
-   * Empties a range of the table; the TLB still holds what it held.
+   * Empties a range of the table and frees the tables that are empty then; the TLB still holds what it held.
    *
    * @returns how many entries were there
    */
   zap(start: number, end: number): number {
     const { deviceTables } = this.k;
-    let gone = 0;
+    let gone = 0, emptied = false;
     for (
       let v = deviceTables.nextLive(this.root, start, end);
       v < end;
@@ -100,7 +100,9 @@ export class DeviceTable {
         deviceTables.clear(e);
         gone++;
       }
+      if (deviceTables.live[leaf >>> 9] === 0) emptied = true;
     }
+    if (emptied) deviceTables.freeRange(this.root, start, end, 0, VPN_END);
     return gone;
   }
 
