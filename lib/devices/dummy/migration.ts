@@ -103,7 +103,8 @@ export function* migrateOne(
   sim.ret(a);
   let moved = 0, lost = false;
   if (rc === 0 && m.cpages > 0) {
-    const wanted = m.cpages;
+    // A hole is collected both ways, but only to the device is there anything to make of it.
+    const wanted = toDevice ? m.cpages : countPages(m, n);
     sim.call(a, AT_COPY, start, end, batch.slot, toDevice ? 1 : 0);
     yield* allocAndCopy(d, a, m, batch, toDevice);
     sim.ret(a);
@@ -128,11 +129,19 @@ export function* migrateOne(
     sim.ret(a);
     sim.counters.values[toDevice ? d.counter.toDevice : d.counter.toSystem] += moved;
     sim.counters.values[d.counter.failed] += wanted - moved;
-  } else sim.counters.values[d.counter.failed] += n;
+  }
   batches.give(batch, n);
   sim.spans.end(a, kind, moved);
   if (lost) return -EFAULT;
   return rc === 0 ? moved : rc;
+}
+
+/** Collected pages, without holes. */
+function countPages(m: MigrateVma, n: number): number {
+  const page = MIGRATE_PFN_MIGRATE | MIGRATE_PFN_VALID;
+  let pages = 0;
+  for (let i = 0; i < n; i++) if ((m.src[i] & page) === page) pages++;
+  return pages;
 }
 
 /** Whether the page of a CPU fault was there for the taking but found no destination, or could not be copied. */
