@@ -30,7 +30,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const port = portOf(values.port);
   await checkPort(port);
-  ensureJupyter((line) => console.log(line));
+  await ensureJupyter((line) => console.log(line));
   const [command, ...rest] = labCommand({ port, browser: !values["no-browser"], folder: NOTEBOOKS });
   const lab = spawn(command, rest, { cwd: ROOT, env: { ...process.env, ...jupyterEnv() }, stdio: "inherit" });
   // Ctrl-C reaches JupyterLab as well, which ends its kernels before itself.

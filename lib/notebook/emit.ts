@@ -31,8 +31,14 @@ interface TslabModule {
   readonly lastWriteDisplayData?: ((content: object, update: boolean) => void) | null;
 }
 
-/** The Deno kernel may tell that a cell has ended before its last output is out, and a client then misses it. */
-const SETTLE_MS = 20;
+/**
+ * The Deno kernel sends outputs and the end of a cell from two queues of another thread, and a client misses what comes
+ * after the end. It acknowledges nothing, so we wait: 20 ms do on an idle computer, and where our own timers are late
+ * because it is busy, that thread is late too.
+ */
+const SETTLE_MS = 40;
+const LATE_MS = 4;
+const MOST_SETTLE_MS = 500;
 
 function kernels(): Kernels {
   return globalThis as Kernels;
@@ -80,32 +86,27 @@ export async function send(bundle: Bundle, options: EmitOptions = {}): Promise<v
 export async function settle(): Promise<void> {
   const interrupts = watchInterrupts();
   try {
-    await new Promise<void>((resolve) => setTimeout(resolve, SETTLE_MS));
-    if (interrupts.raised) throw new InterruptedError("The cell was interrupted.");
+    // tslab sends at once; one turn lets an interrupt through.
+    const enough = jupyterKernel() === "deno" ? SETTLE_MS : 1, begin = performance.now();
+    for (let before = begin, calm = 0; calm < enough && before - begin < MOST_SETTLE_MS;) {
+      await new Promise<void>((resolve) => setTimeout(resolve, 10));
+      const now = performance.now();
+      // Only time in which this thread got its turns counts.
+      if (now - before < 10 + LATE_MS) calm += now - before;
+      before = now;
+      if (interrupts.raised) throw new InterruptedError("The cell was interrupted.");
+    }
   } finally {
     interrupts.release();
   }
 }
 
 /**
- * Displays a bundle in the cell that runs.
- *
- * @param bundle the display
- * @param options whether it can be replaced, or replaces one
- * @returns when it cannot be lost any more
- */
-export async function emit(bundle: Bundle, options: EmitOptions = {}): Promise<void> {
-  await send(bundle, options);
-  await settle();
-}
-
-/**
- * Displays a value that hmmlab knows nothing of, as the kernel shows the value of a cell.
+ * Hands a value that hmmlab knows nothing of to the kernel, to be shown as the value of a cell.
  *
  * @param x the value
  */
-export async function emitUnknown(x: unknown): Promise<void> {
+export async function sendUnknown(x: unknown): Promise<void> {
   if (jupyterKernel() === "deno") await kernels().Deno!.jupyter.display(x);
   else console.log(x);
-  await settle();
 }

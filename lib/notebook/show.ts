@@ -1,7 +1,7 @@
 /** One verb for every kind of result: `await show(x)`. */
 import { jupyterKernel } from "../sim/interrupt.ts";
 import { bundleOf } from "./bundle.ts";
-import { emit, emitUnknown } from "./emit.ts";
+import { send, sendUnknown, settle } from "./emit.ts";
 import { warnIfStale } from "./stale.ts";
 import { textOf } from "./text.ts";
 
@@ -9,6 +9,8 @@ import { textOf } from "./text.ts";
 interface Face {
   /** Shows one value after what was shown before. */
   show(x: unknown): void | Promise<void>;
+  /** Waits until nothing of what was shown can be lost any more. */
+  settle?(): Promise<void>;
 }
 
 /** A script or a test: text on the console, and what hmmlab does not know as the console prints it. */
@@ -25,9 +27,10 @@ const notebook: Face = {
   async show(x) {
     if (jupyterKernel() === "tslab") warnIfStale();
     const bundle = await bundleOf(x);
-    if (bundle === undefined) await emitUnknown(x);
-    else await emit(bundle);
+    if (bundle === undefined) await sendUnknown(x);
+    else await send(bundle);
   },
+  settle,
 };
 
 /** Asked at every call: a kernel may come into being after this module. */
@@ -53,4 +56,5 @@ function currentFace(): Face {
 export async function show(...things: readonly unknown[]): Promise<void> {
   const face = currentFace();
   for (const x of things) await face.show(x);
+  if (things.length > 0) await face.settle?.();
 }

@@ -1,7 +1,7 @@
 /** Displays on kernels that are made up: what is sent, and what a script does instead. */
 import process from "node:process";
 import { afterEach, expect, test, vi } from "vitest";
-import { emit, emitUnknown, send } from "../../lib/notebook/emit.ts";
+import { send, settle } from "../../lib/notebook/emit.ts";
 import { kernel } from "../../lib/notebook/kernel.ts";
 import { progress } from "../../lib/notebook/progress.ts";
 import { show } from "../../lib/notebook/show.ts";
@@ -46,7 +46,7 @@ test("a script is no notebook", async () => {
 test("the running tslab is found wherever it lies", async () => {
   const sent = tslab("C:\\npm\\node_modules\\tslab\\dist\\jupyter.js");
   expect(kernel()).toBe("tslab");
-  await emit({ "text/plain": "x" }, { displayId: "a", update: true });
+  await send({ "text/plain": "x" }, { displayId: "a", update: true });
   expect(sent).toEqual([[
     { data: { "text/plain": "x" }, metadata: {}, transient: { display_id: "a" } },
     true,
@@ -55,14 +55,14 @@ test("the running tslab is found wherever it lies", async () => {
 
 test("a tslab without a display is refused with what to do", async () => {
   vi.stubGlobal("__tslab__", { require: Object.assign(() => {}, { cache: {} }) });
-  await expect(emit({})).rejects.toThrow("write npm install tslab@1.0.22");
+  await expect(send({})).rejects.toThrow("write npm install tslab@1.0.22");
 });
 
 test("on Deno a bundle is broadcast, and what is unknown is the kernel's to show", async () => {
   const sent = deno();
   expect(kernel()).toBe("deno");
-  await emit({ "text/plain": "x" });
-  await emitUnknown(42);
+  await send({ "text/plain": "x" });
+  await show(42);
   await show(columnsOf("t", [{ n: 1 }]), 5, "text");
   const types = ["display_data", "display", "display_data", "display", "display_data"];
   expect(sent.map(([type]) => type)).toEqual(types);
@@ -107,7 +107,23 @@ test("progress takes a bare count, and on no terminal says nothing", () => {
 
 test("an interrupt stops a cell that only displays", async () => {
   deno();
-  const shown = emit({ "text/plain": "x" });
+  const shown = show("x");
   setTimeout(() => process.emit("SIGINT"), 5);
   await expect(shown).rejects.toThrow("The cell was interrupted.");
+});
+
+test("a display is waited for as long as this computer is too busy to take its turns", async () => {
+  deno();
+  let begin = performance.now();
+  await settle();
+  const calm = performance.now() - begin;
+  expect(calm).toBeGreaterThan(35);
+  const busy = setInterval(() => {
+    for (const end = performance.now() + 18; performance.now() < end;);
+  }, 0);
+  begin = performance.now();
+  await settle();
+  clearInterval(busy);
+  expect(performance.now() - begin).toBeGreaterThan(calm + 50);
+  expect(performance.now() - begin).toBeLessThan(1000);
 });

@@ -43,7 +43,7 @@ export class Lab {
 
   /** Starts it on a folder under the root, with parameters for its notebooks. */
   static async start(folder: string, parameters: object): Promise<Lab> {
-    ensureJupyter(() => {});
+    await ensureJupyter(() => {});
     const port = await freePort(), settings = join(folder, ".settings");
     const tracker = join(settings, "@jupyterlab", "notebook-extension");
     mkdirSync(tracker, { recursive: true });

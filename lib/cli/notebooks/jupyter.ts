@@ -1,9 +1,10 @@
 /** JupyterLab in a virtual environment of the project: nothing of it touches the home folder. */
-import { spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
+import { promisify } from "node:util";
 import { UsageError } from "../../errors.ts";
 import { aptLine, isUsable, ROOT, SYSTEM_PROGRAMS } from "../setup.ts";
 import { JUPYTER, KERNELS, writeKernelspecs } from "./kernels.ts";
@@ -12,6 +13,7 @@ import { JUPYTER, KERNELS, writeKernelspecs } from "./kernels.ts";
 const REQUIREMENTS: readonly string[] = ["jupyterlab==4.6.6", "nbclient==0.11.0"];
 const VENV = join(ROOT, ".venv");
 const MARKER = join(VENV, "hmmlab-requirements.txt");
+const LOCK = join(JUPYTER, "venv.lock");
 
 /** A program of the environment. */
 export function venvProgram(name: string): string {
@@ -26,10 +28,38 @@ function installed(): boolean {
   }
 }
 
-function python(command: string, args: readonly string[], what: string): void {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd: ROOT, encoding: "utf8" });
-  if (error) throw error;
-  if (status !== 0) throw new UsageError(`Cannot ${what}:\n${`${stdout}${stderr}`.trim()}`);
+/** Whether the process that wrote a lock still runs; one that was stopped leaves its lock behind. */
+function heldBySomeone(): boolean {
+  try {
+    process.kill(Number(readFileSync(LOCK, "utf8")), 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Takes the lock on `.venv`, or waits until whoever makes it is done. */
+async function lock(): Promise<void> {
+  mkdirSync(JUPYTER, { recursive: true });
+  for (;;) {
+    try {
+      writeFileSync(LOCK, String(process.pid), { flag: "wx" });
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    if (heldBySomeone()) await new Promise((done) => setTimeout(done, 200));
+    else rmSync(LOCK, { force: true });
+  }
+}
+
+async function python(command: string, args: readonly string[], what: string): Promise<void> {
+  try {
+    await promisify(execFile)(command, [...args], { cwd: ROOT });
+  } catch (error) {
+    const { stderr = "", message } = error as { stderr?: string; message: string };
+    throw new UsageError(`Cannot ${what}:\n${stderr.trim() || message}`);
+  }
 }
 
 /**
@@ -39,7 +69,7 @@ function python(command: string, args: readonly string[], what: string): void {
  * @throws {UsageError} If python3 or its venv is missing (one line with the command that installs it), or PyPI cannot be
  * reached
  */
-export function ensureJupyter(say: (line: string) => void): void {
+export async function ensureJupyter(say: (line: string) => void): Promise<void> {
   if (installed()) return;
   const python3 = SYSTEM_PROGRAMS.filter((p) => p.program === "python3");
   if (!python3.every(isUsable)) {
@@ -49,16 +79,19 @@ export function ensureJupyter(say: (line: string) => void): void {
       }`,
     );
   }
-  rmSync(VENV, { recursive: true, force: true });
-  say("Installing JupyterLab into .venv (once, some 200 MB)");
-  python("python3", ["-m", "venv", VENV], "make .venv");
-  const quiet = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-input"];
-  python(
-    venvProgram("python"),
-    ["-m", "pip", "install", ...quiet, ...REQUIREMENTS],
-    "install JupyterLab from PyPI",
-  );
-  writeFileSync(MARKER, REQUIREMENTS.join("\n"));
+  await lock();
+  try {
+    if (installed()) return;
+    rmSync(VENV, { recursive: true, force: true });
+    say("Installing JupyterLab into .venv (once, some 200 MB)");
+    await python("python3", ["-m", "venv", VENV], "make .venv");
+    const quiet = ["--quiet", "--disable-pip-version-check", "--no-cache-dir", "--no-input"];
+    const install = ["-m", "pip", "install", ...quiet, ...REQUIREMENTS];
+    await python(venvProgram("python"), install, "install JupyterLab from PyPI");
+    writeFileSync(MARKER, REQUIREMENTS.join("\n"));
+  } finally {
+    rmSync(LOCK, { force: true });
+  }
 }
 
 /** The environment in which Jupyter runs: kernels, settings, workspaces, everything in `.jupyter/`. */
