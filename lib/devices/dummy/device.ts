@@ -8,7 +8,13 @@
 import { type CopyEngine, DmaEngine, Link } from "../../bus/link.ts";
 import type { Batches } from "../../hmm/batches.ts";
 import { DeviceMemory } from "../../hmm/devmem.ts";
-import { HMM_PFN_MASK, HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, HMM_PFN_WRITE, hmmRangeFault } from "../../hmm/range.ts";
+import {
+  HMM_PFN_MASK,
+  HMM_PFN_REQ_FAULT,
+  HMM_PFN_REQ_WRITE,
+  HMM_PFN_WRITE,
+  hmmRangeFault,
+} from "../../hmm/range.ts";
 import type { Accesses, AccessResult } from "../../mm/access.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../mm/errno.ts";
 import { UsageError } from "../../errors.ts";
