@@ -1,12 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ENOMEM, VM_FAULT_ACCERR, VM_FAULT_MAPERR, VM_FAULT_OOM } from "../../lib/mm/errno.ts";
+import { AccessResult, cpuAccess } from "../../lib/mm/access.ts";
 import { exitMm } from "../../lib/mm/exit.ts";
 import { forkMm } from "../../lib/mm/fork.ts";
 import type { Kernel } from "../../lib/mm/kernel.ts";
 import { madvise } from "../../lib/mm/madvise.ts";
 import { mmap, mprotect, munmap } from "../../lib/mm/mmap.ts";
 import { VM_READ, VM_WRITE } from "../../lib/mm/vma.ts";
+import { steps } from "../../lib/sim/runners.ts";
 import { brokenRules } from "../invariants.ts";
 import { access, run, smallKernel } from "../kernel.ts";
 import { BASE, PAGES, Reference } from "../reference.ts";
@@ -185,4 +187,13 @@ describe("when memory is short", () => {
     access(k, mm, BASE, 1, 1);
     expect(k.sim.counters.get("pgfault")).toBe(1);
   });
+});
+
+test("accesses that need no fault count as progress: a long pass over mapped pages is no livelock", () => {
+  const k = smallKernel(), mm = k.newMm(), out = new AccessResult(true);
+  run(k, mmap(k, 0, mm, BASE, 100, RW));
+  access(k, mm, BASE, 100, 1);
+  const batch = { n: 1, vpn: Float64Array.of(BASE), pages: Uint32Array.of(100), write: Uint8Array.of(0) };
+  steps(k.sim, [{ a: 1, proc: cpuAccess(k, 1, mm, batch, out) }], 10);
+  expect(out.words).toHaveLength(100);
 });
