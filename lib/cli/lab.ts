@@ -35,6 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
   const lab = spawn(command, rest, { cwd: ROOT, env: { ...process.env, ...jupyterEnv() }, stdio: "inherit" });
   // Ctrl-C reaches JupyterLab as well, which ends its kernels before itself.
   process.on("SIGINT", () => {});
+  process.on("SIGTERM", () => lab.kill("SIGTERM"));
   return await new Promise<number>((done, failed) => {
     lab.once("error", failed);
     lab.once("exit", (code) => done(code ?? 1));

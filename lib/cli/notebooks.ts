@@ -25,6 +25,11 @@ export function notebookNames(): string[] {
     .sort();
 }
 
+/** The names of the notebooks that are part of the project: they are numbered, and a user's own seldom are. */
+export function storyNames(): string[] {
+  return notebookNames().filter((name) => /^\d\d-/.test(name));
+}
+
 /**
  * The notebooks that names stand for.
  *

@@ -6,7 +6,7 @@ import { marked } from "marked";
 import { UsageError } from "../errors.ts";
 import { browserScripts } from "../plot/render.ts";
 import { escapeHtml } from "../tables/html.ts";
-import { notebookNames, NOTEBOOKS } from "./notebooks.ts";
+import { NOTEBOOKS, storyNames } from "./notebooks.ts";
 import { readNotebook } from "./notebooks/notebook.ts";
 import { ROOT } from "./setup.ts";
 import { checkLinks, type LinksFound } from "./site/links.ts";
@@ -27,7 +27,7 @@ function copyLinked(html: string, from: string, out: string): void {
 
 function notebooks(out: string): string {
   mkdirSync(join(out, "notebooks"), { recursive: true });
-  const items = notebookNames().map((name) => {
+  const items = storyNames().map((name) => {
     const notebook = readNotebook(join(NOTEBOOKS, `${name}.ipynb`)),
       { title, question } = summaryOf(notebook);
     const html = notebookPage(notebook, name);

@@ -28,11 +28,11 @@ async function until<T>(what: string, seconds: number, probe: () => Promise<T | 
   throw new Error(`${what} took more than ${seconds} s`);
 }
 
-async function end(child: ChildProcess, signal: "SIGINT" | "SIGKILL"): Promise<void> {
+async function end(child: ChildProcess, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
   if (child.exitCode !== null || child.pid === undefined) return;
   const ended = new Promise((done) => child.once("exit", done));
   process.kill(child.pid, signal);
-  const kill = setTimeout(() => process.kill(child.pid!, "SIGKILL"), 10_000);
+  const kill = setTimeout(() => process.kill(child.pid!, "SIGKILL"), 25_000);
   await ended;
   clearTimeout(kill);
 }
@@ -71,7 +71,8 @@ export class Lab {
 
   /** Ends it and its kernels. */
   async close(): Promise<void> {
-    await end(this.child, "SIGINT");
+    // Not SIGINT, which a shell's background job ignores together with its children.
+    await end(this.child, "SIGTERM");
   }
 }
 

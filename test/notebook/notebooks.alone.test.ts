@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { executeNotebook, outputFaults, smallParameters } from "../../lib/cli/notebooks/execute.ts";
 import { KERNELS } from "../../lib/cli/notebooks/kernels.ts";
 import { type Notebook, plainText, readNotebook } from "../../lib/cli/notebooks/notebook.ts";
-import { notebookNames, NOTEBOOKS } from "../../lib/cli/notebooks.ts";
+import { NOTEBOOKS, storyNames } from "../../lib/cli/notebooks.ts";
 
 /** The text of every display, without wall times; progress, which is about nothing else, apart. */
 function displaysOf(notebook: Notebook): string[] {
@@ -13,7 +13,7 @@ function displaysOf(notebook: Notebook): string[] {
   ).map((o) => plainText(o).replace(/simulated in .*/g, "simulated"));
 }
 
-test.each(notebookNames())("%s runs on both kernels alike, within ten seconds", async (name) => {
+test.each(storyNames())("%s runs on both kernels alike, within ten seconds", async (name) => {
   const notebook = readNotebook(join(NOTEBOOKS, `${name}.ipynb`)), parameters = smallParameters(notebook);
   expect(Object.keys(parameters)).not.toEqual([]);
   const runs = await Promise.all(
@@ -32,7 +32,7 @@ test.each(notebookNames())("%s runs on both kernels alike, within ten seconds", 
   expect(tslab).toEqual(deno);
 }, 120_000);
 
-test.each(notebookNames())("%s is committed with outputs that render everywhere", (name) => {
+test.each(storyNames())("%s is committed with outputs that render everywhere", (name) => {
   const { cells, metadata } = readNotebook(join(NOTEBOOKS, `${name}.ipynb`));
   const code = cells.filter((cell) => cell.cell_type === "code");
   expect(code.map((cell) => cell.execution_count)).toEqual(code.map((_, i) => i + 1));

@@ -112,11 +112,13 @@ function packageJson(unpacked: string): Record<string, unknown> {
  * @throws {UsageError} with what deno said if it cannot be made, for example because lib/ does not compile
  */
 export function refreshPackage(): boolean {
-  if (stampOf(INSTALLED) === sourceStamp(ROOT)) return false;
+  const stamp = sourceStamp(ROOT);
+  if (stampOf(INSTALLED) === stamp) return false;
   const scratch = mkdtempSync(join(ROOT, "node_modules", ".hmmlab-"));
   try {
     makePackage(join(scratch, "new"));
-    // Two kernels may start at once: each moves whole folders, and the last one stays.
+    // Several kernels may start at once: the first to have it puts it there, for the others to read.
+    if (stampOf(INSTALLED) === stamp) return false;
     for (let tries = 0;; tries++) {
       try {
         if (existsSync(INSTALLED)) renameSync(INSTALLED, join(scratch, `old-${tries}`));

@@ -12,7 +12,7 @@ import {
   writeNotebook,
 } from "../../../lib/cli/notebooks/notebook.ts";
 import type { Message } from "../../../lib/cli/notebooks/session.ts";
-import { chooseNotebooks, comparison, notebookNames, NOTEBOOKS } from "../../../lib/cli/notebooks.ts";
+import { chooseNotebooks, comparison, NOTEBOOKS, storyNames } from "../../../lib/cli/notebooks.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hmmlab-notebook-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -98,7 +98,7 @@ test("a notebook is written as Jupyter writes it, and read back whole", () => {
 });
 
 test("a committed notebook is read and written without a change", () => {
-  for (const name of notebookNames()) {
+  for (const name of storyNames()) {
     const path = join(NOTEBOOKS, `${name}.ipynb`);
     expect(notebookText(readNotebook(path)) === readFileSync(path, "utf8"), name).toBe(true);
   }

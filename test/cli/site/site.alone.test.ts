@@ -9,7 +9,7 @@ import { mended } from "../../../lib/cli/site/reference.ts";
 import { summaryOf } from "../../../lib/cli/site/notebook.ts";
 import type { LinksFound } from "../../../lib/cli/site/links.ts";
 import { readNotebook } from "../../../lib/cli/notebooks/notebook.ts";
-import { notebookNames, NOTEBOOKS } from "../../../lib/cli/notebooks.ts";
+import { NOTEBOOKS, storyNames } from "../../../lib/cli/notebooks.ts";
 import { ROOT } from "../../../lib/cli/setup.ts";
 import { needs } from "../../needs.ts";
 import { Chromium } from "../../notebook/lab.ts";
@@ -32,7 +32,7 @@ test("no link is dead, nothing is fetched from outside, no path of this machine 
 
 test("the index leads to every notebook, with its question, and to the reference", () => {
   const html = readFileSync(join(out, "index.html"), "utf8");
-  for (const name of notebookNames()) {
+  for (const name of storyNames()) {
     expect(html).toContain(`<a href="notebooks/${name}.html">`);
     const { title, question } = summaryOf(readNotebook(join(NOTEBOOKS, `${name}.ipynb`)));
     expect(title).not.toBe("Untitled");
@@ -71,7 +71,7 @@ test("every chart of every notebook is drawn from the files alone", { timeout: 1
     page.on("request", (r) => void (/^(file|data|blob):/.test(r.url()) || faults.push(r.url())));
     page.on("requestfailed", (r) => void faults.push(r.url()));
     page.on("pageerror", (error) => void faults.push(String(error)));
-    for (const name of notebookNames()) {
+    for (const name of storyNames()) {
       await page.goto(pathToFileURL(join(out, "notebooks", `${name}.html`)).href);
       const { cells } = readNotebook(join(NOTEBOOKS, `${name}.ipynb`));
       const charts = cells.flatMap((cell) =>
