@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { UsageError } from "../errors.ts";
 import { digestsOf, executeNotebook, type NotebookRun, smallParameters } from "./notebooks/execute.ts";
 import { type Kernel, KERNELS, writeKernelspecs } from "./notebooks/kernels.ts";
-import { type Notebook, readNotebook, writeNotebook } from "./notebooks/notebook.ts";
+import { type Notebook, readNotebook, withoutClock, writeNotebook } from "./notebooks/notebook.ts";
 import { refreshPackage } from "./notebooks/package.ts";
 import { ROOT } from "./setup.ts";
 
@@ -102,7 +102,9 @@ async function one(
   for (const fault of faults) console.log(`  ${fault}`);
   if (faults.length > 0) return false;
   const kept = runs.find((run) => run.kernel === "deno");
-  if (kept !== undefined && !check && !small) writeNotebook(path, kept.notebook);
+  // An execution that says nothing new is no change to be reviewed.
+  const isNew = kept !== undefined && withoutClock(kept.notebook) !== withoutClock(notebook);
+  if (isNew && !check && !small) writeNotebook(path, kept.notebook);
   return true;
 }
 

@@ -186,3 +186,19 @@ export function plainText(output: Output): string {
   if (output.output_type === "error") return `${output.ename}: ${output.evalue}`;
   return String(output.data["text/plain"] ?? "");
 }
+
+/**
+ * What a notebook says but for how long this computer took: progress and the times that runs were simulated in.
+ *
+ * @param notebook with outputs
+ * @returns text that is equal for two executions of the same notebook on the same model
+ */
+export function withoutClock(notebook: Notebook): string {
+  const cells = notebook.cells.map((cell) => ({
+    ...cell,
+    outputs: cell.outputs?.filter((output) =>
+      output.output_type !== "display_data" || !String(output.data["text/html"]).startsWith("<progress")
+    ),
+  }));
+  return notebookText({ ...notebook, cells }).replace(/simulated in [^"\\<]*/g, "simulated");
+}

@@ -9,6 +9,7 @@ import {
   type Output,
   Outputs,
   readNotebook,
+  withoutClock,
   writeNotebook,
 } from "../../../lib/cli/notebooks/notebook.ts";
 import type { Message } from "../../../lib/cli/notebooks/session.ts";
@@ -166,4 +167,30 @@ test("displays that do not render everywhere, or are too large, are faults", () 
   expect(outputFaults(of({ ...vega, "text/plain": "t" }))).toEqual(["a chart has no image"]);
   expect(outputFaults(of({ "text/html": "t" }))).toEqual(["a display has no text, only text/html"]);
   expect(outputFaults(of({ "text/plain": "x".repeat(300_000) }))[0]).toMatch(/^a display has 300,017 bytes/);
+});
+
+test("two executions that differ by the clock alone are the same", () => {
+  const of = (...texts: string[]): Notebook => ({
+    cells: [{
+      cell_type: "code",
+      id: "a",
+      metadata: {},
+      source: "f();",
+      execution_count: 1,
+      outputs: texts.map((text) => ({
+        output_type: "display_data",
+        data: { "text/html": text, "text/plain": text.replace(/<[^>]*>/g, "") },
+        metadata: {},
+      })),
+    }],
+    metadata: {},
+    nbformat: 4,
+    nbformat_minor: 5,
+  });
+  const run = (seconds: string, digest: string) =>
+    `<p>363 ms of virtual time, simulated in ${seconds}, 5 faults a second\ndigest ${digest}</p>`;
+  const bar = '<progress value="1" max="1"></progress> 100 %, 0.3 s';
+  expect(withoutClock(of(bar, run("0.31 s", "abc")))).toBe(withoutClock(of(run("1.2 s", "abc"))));
+  expect(withoutClock(of(run("0.31 s", "abc")))).not.toBe(withoutClock(of(run("0.31 s", "abd"))));
+  expect(withoutClock(of("<p>a</p>"))).not.toBe(withoutClock(of("<p>b</p>")));
 });
