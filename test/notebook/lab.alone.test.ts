@@ -40,9 +40,12 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await browser?.close();
-  await lab?.close();
-}, 30_000);
+  try {
+    await browser?.close();
+  } finally {
+    await lab?.close();
+  }
+}, 60_000);
 
 /** How much of each drawn chart is neither background nor nothing. */
 function inkOfCharts(page: Page): Promise<number[]> {

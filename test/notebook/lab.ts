@@ -1,6 +1,7 @@
 /** JupyterLab and a headless browser, as tests drive them. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -120,6 +121,8 @@ export class Chromium {
   async close(): Promise<void> {
     await this.browser.close().catch(() => {});
     await end(this.child, "SIGKILL");
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
+    // Its helper processes outlive it for a moment and still write there.
+    const removed = () => rm(this.profile, { recursive: true, force: true }).then(() => true);
+    await until("the removal of Chromium's profile", 20, removed);
   }
 }
