@@ -2,6 +2,7 @@
  * Long-term pins: pin_user_pages(FOLL_LONGTERM) and what it does to device memory first.
  * @module
  */
+import { allocPage } from "../mm/alloc.ts";
 import { NO_PAGE } from "../bus/link.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { type Proc, site } from "../sim/sim.ts";
@@ -87,9 +88,8 @@ function* moveCoherent(k: Kernel, a: number, pfn: number): Proc<number> {
   const { sim, pages } = k, src = new Uint32Array(1), dst = new Uint32Array(1);
   const m = yield* migrateDeviceRange(k, a, pfn, src, dst, 1);
   if (m.cpages === 0) return -EBUSY;
-  const to = sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+  const to = allocPage(k, a);
   if (to >= 0) {
-    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
     sim.spend(a, k.phase.copy, transferNs(PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
     pages.trylock(to);
     pages.copy(to, pfn);

@@ -5,6 +5,7 @@
  * behalf of a device holds the mmap lock. The page-table lock covers each look-and-set of an entry.
  * @module
  */
+import { allocPage } from "./alloc.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { PAGE_SIZE } from "../units.ts";
@@ -88,9 +89,8 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
     return VM_FAULT_DONE;
   }
   if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
-  const pfn = sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+  const pfn = allocPage(k, a);
   if (pfn < 0) return VM_FAULT_OOM;
-  sim.hold(a, k.ram.lock, phase.alloc, cost.pageAllocNs);
   if (old === ZERO_PFN) {
     sim.spend(a, phase.clear, cost.pageClearNs);
     pages.clear(pfn);

@@ -2,6 +2,7 @@
  * Faults of untouched anonymous memory, and what every fault that makes an anonymous page needs.
  * @module
  */
+import { allocPage } from "./alloc.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
@@ -98,12 +99,11 @@ export function* doAnonymousPages(
     }
     let pfn = ZERO_PFN;
     if (write) {
-      pfn = sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+      pfn = allocPage(k, a);
       if (pfn < 0) {
         if (user) spans.end(a, k.kindCpuFault, 0);
         return v > vpn ? v - vpn : -VM_FAULT_OOM;
       }
-      sim.hold(a, k.ram.lock, phase.alloc, cost.pageAllocNs);
       spans.spend(a, phase.clear, cost.pageClearNs);
       pages.clear(pfn);
     }

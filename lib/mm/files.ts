@@ -5,6 +5,7 @@
  * every address space by the reverse map of the file.
  * @module
  */
+import { allocPage } from "./alloc.ts";
 import { type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
@@ -101,9 +102,8 @@ export function* fileFault(
   if (cached < 0) return VM_FAULT_OOM;
   let own = -1;
   if (copy) {
-    own = sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+    own = allocPage(k, a);
     if (own < 0) return VM_FAULT_OOM;
-    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
     sim.spend(a, k.phase.copy, transferNs(PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
     pages.copy(own, cached);
   }

@@ -2,6 +2,7 @@
  * fork(): a second address space that shares its pages until somebody writes.
  * @module
  */
+import { allocPage } from "./alloc.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
@@ -187,9 +188,8 @@ function copyEntry(
       }
       if (pages.pins[pfn] > 0 && pages.flags[pfn] & PG_ANON_EXCLUSIVE) {
         // Somebody writes to the page behind the table's back: the child gets its copy at once.
-        const own = sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+        const own = allocPage(k, a);
         if (own < 0) return -ENOMEM;
-        sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
         sim.spend(a, k.phase.copy, transferNs(PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
         pages.copy(own, pfn);
         pages.mapping[own] = vmas.anonVma[copy];

@@ -6,6 +6,7 @@
  * makes 512 pages of it, and those that hold only zeros become mappings of the zero page.
  * @module
  */
+import { allocHuge } from "./alloc.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
@@ -62,9 +63,8 @@ export function* hugeFault(
   if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
   let first = ZERO_PFN;
   if (write) {
-    first = sim.fails(a, "page allocation") ? -1 : pages.takeHuge(k.ram);
+    first = allocHuge(k, a);
     if (first < 0) return -1;
-    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
     sim.spend(a, k.phase.clear, HUGE_PAGES * k.cost.pageClearNs);
     for (let p = first; p < first + HUGE_PAGES; p++) pages.clear(p);
   }

@@ -2,6 +2,7 @@
  * Hugetlb memory: 2 MiB pages that are never split, anonymous and private.
  * @module
  */
+import { allocHuge } from "./alloc.ts";
 import { type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
@@ -18,9 +19,8 @@ const AT_NOTIFY = site("hugetlb: notifying of a copy");
 
 /** Takes 512 aligned frames from the pool of huge pages, cleared. Returns the first, or -1 when the pool is empty. */
 function takeHugetlb(k: Kernel, a: number): number {
-  const { pages, sim } = k, first = sim.fails(a, "page allocation") ? -1 : pages.takeHuge(k.ram);
+  const { pages } = k, first = allocHuge(k, a);
   if (first < 0) return -1;
-  sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
   for (let p = first; p < first + HUGE_PAGES; p++) {
     pages.flags[p] |= PG_HUGETLB | PG_DIRTY;
     pages.clear(p);

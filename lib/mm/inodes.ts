@@ -2,6 +2,7 @@
  * Inodes and their page caches.
  * @module
  */
+import { allocPage } from "./alloc.ts";
 import type { Sim } from "../sim/sim.ts";
 import type { Kernel } from "./kernel.ts";
 import { PG_DIRTY, PG_LRU } from "./pages.ts";
@@ -86,9 +87,8 @@ export class Inodes {
     const known = this.lookup(inode, index);
     if (known >= 0) return known;
     const { pages, sim } = k, leaf = this.cache.leafAlloc(this.root[inode], index);
-    const pfn = leaf < 0 || sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+    const pfn = leaf < 0 ? -1 : allocPage(k, a);
     if (pfn < 0) return -1;
-    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
     sim.spend(a, k.phase.clear, k.cost.pageClearNs);
     const e = leaf + (index & 511);
     if (this.cache.kind[e] === PTE_SWAP) {

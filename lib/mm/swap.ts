@@ -5,6 +5,7 @@
  * holds a reference to it. Write-back is done when it is asked for: there is no page under write-back at rest.
  * @module
  */
+import { allocPage } from "./alloc.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
@@ -247,9 +248,8 @@ export function* swapIn(
   let pfn = swap.lookup(slot), fresh = false;
   if (pfn >= 0) pages.refcount[pfn]++;
   else {
-    pfn = sim.fails(a, "page allocation") ? -1 : pages.take(k.ram);
+    pfn = allocPage(k, a);
     if (pfn < 0) return VM_FAULT_OOM;
-    sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
     fresh = swap.users[slot] === 1;
     swap.read(k, slot, pfn, !fresh);
     pages.flags[pfn] |= PG_LRU;

@@ -3,6 +3,7 @@
  * them when it goes.
  * @module
  */
+import { allocPage } from "../../mm/alloc.ts";
 import { NO_PAGE } from "../../bus/link.ts";
 import type { Batch } from "../../hmm/batches.ts";
 import {
@@ -188,11 +189,8 @@ function* allocAndCopy(d: DummyDevice, a: number, m: MigrateVma, batch: Batch, t
 
 /** A locked page of system memory, or -1. */
 export function allocSystem(d: DummyDevice, a: number): number {
-  const { sim, pages, ram, cost, phase } = d.k;
-  const pfn = sim.fails(a, "page allocation") ? -1 : pages.take(ram);
-  if (pfn < 0) return -1;
-  sim.hold(a, ram.lock, phase.alloc, cost.pageAllocNs);
-  if (!pages.trylock(pfn)) throw new Error(`free page ${pfn} is locked`);
+  const pfn = allocPage(d.k, a);
+  if (pfn >= 0 && !d.k.pages.trylock(pfn)) throw new Error(`free page ${pfn} is locked`);
   return pfn;
 }
 

@@ -2,6 +2,7 @@
  * Device memory in the words of patchset v13 (patches 17, 18): a thin wrapper that drivers did without from 5.3 on.
  * @module
  */
+import { allocPage } from "../../mm/alloc.ts";
 import { describe } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { ENOMEM, VM_FAULT_SIGBUS } from "../../mm/errno.ts";
@@ -277,12 +278,9 @@ export function* hmmDevmemFaultRange<P>(
  * ```
  */
 export function hmmVmaAllocLockedPage(vma: VmArea, vpn: number): number {
-  const { kernel: k } = vma.vmMm, { sim, pages } = k, a = sim.current;
-  if (vpn < vma.vmStart || vpn >= vma.vmEnd || sim.fails(a, "page allocation")) return tell(k, -1);
-  const page = pages.take(k.ram);
-  if (page < 0) return tell(k, -1);
-  sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
-  pages.trylock(page);
+  const { kernel: k } = vma.vmMm;
+  const page = vpn < vma.vmStart || vpn >= vma.vmEnd ? -1 : allocPage(k, k.sim.current);
+  if (page >= 0) k.pages.trylock(page);
   return tell(k, page);
 }
 
