@@ -10,6 +10,7 @@ import { Batches } from "../hmm/batches.ts";
 import { Kernel } from "../mm/kernel.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
+import { Cores } from "../sim/cores.ts";
 import { breathe, InterruptedError, watchInterrupts } from "../sim/interrupt.ts";
 import { reverts } from "../sim/revert.ts";
 import { type Actor, Clock, complete, steps } from "../sim/runners.ts";
@@ -218,12 +219,23 @@ export class Machine implements Displayable {
     const { sim, cpus } = this.kernel, entries = Object.entries(workloads);
     this.resetAccounts();
     cpus.fill(0);
-    for (const [, w] of entries) if (w.process !== undefined) cpus[w.process.mm]++;
+    for (const [, w] of entries) {
+      if (w.process !== undefined) {
+        cpus[w.process.mm] = Math.min(cpus[w.process.mm] + 1, this.spec.cost.cores);
+      }
+    }
     const started = entries.map(([name, w], i) => {
       sim.actorNames[i + 1] = name;
       return w.start(this, i + 1);
     });
     return { started, actors: started.map((s, i) => ({ a: i + 1, proc: s.proc })) };
+  }
+
+  /** The host's cores, if there are more threads than those; else each thread has its own, which costs nothing. */
+  private cores(workloads: Readonly<Record<string, Workload>>): Cores | undefined {
+    const { cores, timeSliceNs } = this.spec.cost;
+    const threads = Object.values(workloads).flatMap((w, i) => w.process === undefined ? [] : [i + 1]);
+    return threads.length > cores ? new Cores(this.kernel.sim, cores, timeSliceNs, threads) : undefined;
   }
 
   /** Zero clocks, counters, histograms and timelines; runs keep theirs. */
@@ -235,7 +247,8 @@ export class Machine implements Displayable {
   /**
    * Runs workloads side by side in virtual time.
    *
-   * @param workloads what each actor does, by name; each that has a process runs on a CPU of its own
+   * @param workloads what each actor does, by name; each that has a process is a thread on a CPU core;
+   * more threads than the host has cores take turns
    * @param options runner, progress, budget
    * @returns what happened; a run that was cut short says so in `end`
    * @throws {UsageError} for what is no workload of this machine; {@linkcode DeadlockError} and {@linkcode LivelockError}
@@ -272,7 +285,7 @@ export class Machine implements Displayable {
       if (options.runner === "complete") complete(sim, actors);
       else if (options.runner === "steps") steps(sim, actors);
       else {
-        const clock = new Clock(sim, actors);
+        const clock = new Clock(sim, actors, this.cores(workloads));
         // An event can be a single page or a batch of a thousand: how many make a slice is found from below.
         let slice = 16;
         for (let from = performance.now(); !clock.run(slice);) {

@@ -59,6 +59,8 @@ export class Run implements Displayable {
   readonly latencies: Columns;
   /** Where the time of every kind of span went: columns kind, phase, ns, share; a kind's phases add up to its latencies. */
   readonly phases: Columns;
+  /** What was waited for because others had it (locks, cores, links): columns contended, waits, totalNs, p50Ns, p99Ns, maxNs. */
+  readonly contention: Columns;
   /** Event counts by name, as /proc/vmstat has them: columns counter, count. */
   readonly counters: Columns;
   /** Single spans, when the run was asked to keep them: columns startNs, durationNs, actor, kind, vpn, pages. */
@@ -93,6 +95,7 @@ export class Run implements Displayable {
     this.links = m.deviceList.map((d) => d.link.bytes);
     this.latencies = spans.summary();
     this.phases = spans.phases();
+    this.contention = spans.contention();
     this.counters = counters.columns();
     this.events = spans.events.columns(spans.kinds.map((h) => h.name));
     const sha = createHash("sha256");

@@ -33,6 +33,8 @@ export const CERTAINTIES: readonly Certainty[] = [
 export interface HostCosts {
   /** CPU cores. */
   readonly cores: number;
+  /** Longest time of a thread on a core while others wait for one. */
+  readonly timeSliceNs: number;
   /** System memory. */
   readonly memoryBytes: number;
   /** A page fault without what the fields below count: exception entry, vma lookup, accounting, exit. */
@@ -158,6 +160,7 @@ const MOST_MEMORY = 2 ** 32 * PAGE_SIZE;
 /** The parameters of a host, by name. */
 export const HOST_PARAMETERS: SpecsOf<HostCosts> = {
   cores: count("cores", 4096),
+  timeSlice: time(1),
   memory: length(MOST_MEMORY),
   // What every step pays may not be free: time would stand still.
   faultEntry: time(1),

@@ -11,7 +11,7 @@ import { EventLog } from "./events.ts";
 import { HISTOGRAM_UNITS, LatencyHistogram } from "./histogram.ts";
 
 const MAX_DEPTH = 8;
-const MAX_PHASES = 64;
+const MAX_PHASES = 128;
 
 /** Latency histograms, phase sums and (on request) events of all kinds of spans. */
 export class Spans {
@@ -23,7 +23,9 @@ export class Spans {
   readonly kinds: LatencyHistogram[] = [];
   /** Single spans as rows; off until {@link EventLog.start}. */
   readonly events: EventLog = new EventLog();
-  /** ns by kind and phase, at `kind * 64 + phase`. */
+  /** Waits for something that others had, by phase; undefined where nobody ever waited. */
+  private readonly waits: (LatencyHistogram | undefined)[] = [];
+  /** ns by kind and phase, at `kind * MAX_PHASES + phase`. */
   private phaseNs = new Float64Array(0);
   private readonly depth: Uint8Array;
   private readonly openKind: Uint8Array;
@@ -87,6 +89,16 @@ export class Spans {
   }
 
   /**
+   * Counts one wait for something that others had.
+   *
+   * @param phase the phase under which its time was spent
+   * @param ns how long it was
+   */
+  wait(phase: number, ns: number): void {
+    (this.waits[phase] ??= new LatencyHistogram(this.phaseNames[phase].replace(/^wait: /, ""))).record(ns);
+  }
+
+  /**
    * Opens a span.
    *
    * @param a actor
@@ -125,6 +137,7 @@ export class Spans {
   /** Begins afresh: new histograms (readers keep the old ones), no phases, no open spans. */
   reset(): void {
     this.kinds.forEach((h, i) => this.kinds[i] = new LatencyHistogram(h.name));
+    this.waits.length = 0;
     this.phaseNs.fill(0);
     this.depth.fill(0);
   }
@@ -171,6 +184,24 @@ export class Spans {
    */
   summary(): Columns {
     return columnsOf("Latencies", this.kinds.filter((h) => h.count > 0).map((h) => h.row()), HISTOGRAM_UNITS);
+  }
+
+  /**
+   * Who waited for what: locks, CPU cores, links, DMA channels that somebody else had.
+   *
+   * @returns one row for each that was waited for, the longest in all first: columns contended, waits, totalNs, p50Ns,
+   * p99Ns, maxNs
+   */
+  contention(): Columns {
+    const rows = this.waits.filter((h) => h !== undefined).sort((x, y) => y.sumNs - x.sumNs).map((h) => ({
+      contended: h.name,
+      waits: h.count,
+      totalNs: h.sumNs,
+      p50Ns: h.percentileNs(50),
+      p99Ns: h.percentileNs(99),
+      maxNs: h.maxNs,
+    }));
+    return columnsOf("What was waited for", rows, { totalNs: "ns", p50Ns: "ns", p99Ns: "ns", maxNs: "ns" });
   }
 
   /** Everything that belongs into a digest: counts, sums and phases, in a fixed order. */

@@ -5,6 +5,7 @@
  * The explorer is the fourth user of the same contract and lives in explore/.
  * @module
  */
+import type { Cores } from "./cores.ts";
 import { DUE, type Proc, type Sim } from "./sim.ts";
 
 /** An actor: its number in the {@link Sim} and what it runs. */
@@ -124,6 +125,7 @@ export class Clock {
   private readonly sim: Sim;
   private readonly actors: readonly Actor[];
   private readonly bound: number;
+  private readonly cores: Cores | undefined;
   private readonly indexOf: Int32Array;
   /** Binary heap of actor numbers, ordered by time, then number. */
   private readonly heap: Uint32Array;
@@ -137,12 +139,14 @@ export class Clock {
   /**
    * @param sim the machine's contract
    * @param actors who takes part; actor numbers must differ
+   * @param cores the cores that threads compete for; left out, each has one of its own
    * @param bound resumes without a finished operation that count as a livelock
    */
-  constructor(sim: Sim, actors: readonly Actor[], bound: number = LIVELOCK_BOUND) {
+  constructor(sim: Sim, actors: readonly Actor[], cores?: Cores, bound: number = LIVELOCK_BOUND) {
     this.sim = sim;
     this.actors = actors;
     this.bound = bound;
+    this.cores = cores;
     this.heap = new Uint32Array(actors.length);
     this.times = new Float64Array(actors.length);
     this.indexOf = new Int32Array(sim.maxActors).fill(-1);
@@ -188,6 +192,17 @@ export class Clock {
     times[at] = t;
   }
 
+  /** Takes the actor at the root out of the heap. */
+  private pop(): void {
+    if (--this.size > 0) this.sink(this.heap[this.size]);
+  }
+
+  /** Takes the running actor at the root off its core; who waited for it can run. */
+  private offCore(a: number): void {
+    const next = this.cores === undefined ? -1 : this.cores.release(a);
+    if (next >= 0) this.push(next);
+  }
+
   /** Lets actor `a` run on while the time of `other` has not come: integer times make a tie one nanosecond. */
   private lowerHorizon(a: number, other: number): void {
     const { sim } = this, t = sim.nowNs[other] + (a < other ? 1 : 0);
@@ -201,7 +216,7 @@ export class Clock {
    * @throws DeadlockError, LivelockError
    */
   run(maxEvents: number = Infinity): boolean {
-    const { sim, heap, times, actors, indexOf } = this, until = this.events + maxEvents;
+    const { sim, heap, times, actors, indexOf, cores } = this, until = this.events + maxEvents;
     let since = 0, seen = sim.progress;
     sim.onWake = (a) => {
       if (indexOf[a] < 0) return;
@@ -212,17 +227,30 @@ export class Clock {
       while (this.left > 0 && this.events < until) {
         if (this.size === 0) throw deadlock(sim, actors);
         const a = heap[0];
+        if (cores !== undefined && !cores.running(a)) {
+          // Its time may have moved on to when the core became free: it takes its place anew.
+          if (cores.acquire(a)) this.sink(a);
+          else this.pop();
+          continue;
+        }
         // Who runs stays at the root, before everybody, so that a wake can push and one sink puts it in its place.
         times[0] = -1;
         // Alone, an actor would never stop: it comes back now and then, so that a long run can show progress and end.
         sim.horizonNs = sim.nowNs[a] + LONGEST_SLICE_NS;
+        if (cores !== undefined) sim.horizonNs = Math.min(sim.horizonNs, cores.sliceEndNs(a));
         if (this.size > 1) this.lowerHorizon(a, heap[1]);
         if (this.size > 2) this.lowerHorizon(a, heap[2]);
         this.events++;
         const ended = resume(sim, actors[indexOf[a]]);
         if (ended) this.left--;
-        if (!ended && sim.waitingOn[a] === DUE) this.sink(a);
-        else if (--this.size > 0) this.sink(heap[this.size]);
+        if (ended || sim.waitingOn[a] !== DUE) {
+          this.pop();
+          this.offCore(a);
+        } else if (cores !== undefined && sim.nowNs[a] >= cores.sliceEndNs(a)) {
+          this.pop();
+          this.offCore(a);
+          if (cores.acquire(a)) this.push(a);
+        } else this.sink(a);
         if (sim.progress !== seen) {
           seen = sim.progress;
           since = 0;

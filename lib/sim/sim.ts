@@ -239,9 +239,7 @@ export class Sim {
     for (let a = 0; a < waitingOn.length; a++) {
       if (waitingOn[a] !== q) continue;
       waitingOn[a] = 0;
-      if (waker >= 0 && nowNs[waker] > nowNs[a]) {
-        this.spans.spend(a, this.queuePhases[q], nowNs[waker] - nowNs[a]);
-      }
+      if (waker >= 0) this.waited(a, this.queuePhases[q], nowNs[waker] - nowNs[a]);
       this.onWake(a);
     }
   }
@@ -284,6 +282,19 @@ export class Sim {
   }
 
   /**
+   * Lets the time pass that an actor waited for something that others had; it counts as contention.
+   *
+   * @param a actor
+   * @param phase a phase whose name begins with "wait: "
+   * @param ns how long; nothing happens if it is not above 0
+   */
+  waited(a: number, phase: number, ns: number): void {
+    if (ns <= 0) return;
+    this.spans.spend(a, phase, ns);
+    this.spans.wait(phase, ns);
+  }
+
+  /**
    * Makes a short lock, a link or a DMA channel: first come, first served in virtual time, by one time stamp.
    *
    * @param name for the phase under which waiting is booked
@@ -305,8 +316,8 @@ export class Sim {
    * @returns when the use began, in ns
    */
   hold(a: number, resource: number, phase: number, ns: number): number {
-    const now = this.nowNs[a], free = this.freeAtNs[resource];
-    if (free > now) this.spans.spend(a, this.resourceWait[resource], free - now);
+    const free = this.freeAtNs[resource];
+    if (free > this.nowNs[a]) this.waited(a, this.resourceWait[resource], free - this.nowNs[a]);
     this.spans.spend(a, phase, ns);
     this.freeAtNs[resource] = this.nowNs[a];
     return this.nowNs[a] - ns;

@@ -231,7 +231,11 @@ describe("hangs", () => {
       }
     }
     for (
-      const run of [complete, steps, (s: Sim, x: readonly Actor[], n?: number) => new Clock(s, x, n).run()]
+      const run of [
+        complete,
+        steps,
+        (s: Sim, x: readonly Actor[], n?: number) => new Clock(s, x, undefined, n).run(),
+      ]
     ) {
       const sim = new Sim(1, 2);
       const actors = [{ a: 0, proc: spin(sim, 0) }, { a: 1, proc: spin(sim, 1) }];
@@ -249,7 +253,7 @@ describe("hangs", () => {
       }
     }
     steps(sim, [{ a: 0, proc: slow() }], 100);
-    expect(() => new Clock(sim, [{ a: 0, proc: slow() }], 50).run()).toThrow(
+    expect(() => new Clock(sim, [{ a: 0, proc: slow() }], undefined, 50).run()).toThrow(
       "nothing was finished in 50 resumes",
     );
   });
