@@ -42,7 +42,14 @@ export { Timeline } from "./record/timeline.ts";
 // --- hardware profiles -------------------------------------------------------------------------------------------------
 export type { Parameter, ProfileData } from "./profiles/check.ts";
 export type { Overrides } from "./profiles/costs.ts";
-export type { Certainty, DeviceCosts, HostCosts, ProfileKind } from "./profiles/parameters.ts";
+export type {
+  Certainty,
+  DeviceCosts,
+  GpuCosts,
+  HostCosts,
+  NicCosts,
+  ProfileKind,
+} from "./profiles/parameters.ts";
 export { checkProfile, type Profile, profile, profileNames, withParameters } from "./profiles/profile.ts";
 
 // --- machines, processes, runs -----------------------------------------------------------------------------------------

@@ -11,9 +11,11 @@ import {
   CERTAINTIES,
   type Certainty,
   inFirstUnit,
+  isKind,
   PARAMETERS,
   type ParameterSpec,
   type ProfileKind,
+  type Specs,
   toWhole,
 } from "./parameters.ts";
 
@@ -51,6 +53,7 @@ const NAME = /^[a-z0-9]+([.-][a-z0-9]+)*$/;
 const words = v.pipe(v.string(), v.regex(/\S/));
 const name = v.pipe(v.string(), v.regex(NAME));
 const SHAPE = v.strictObject({
+  $schema: v.optional(v.string()),
   name,
   kind: v.picklist(Object.keys(PARAMETERS) as ProfileKind[]),
   title: words,
@@ -126,6 +129,17 @@ function parameterComplaints(key: string, p: Parameter, spec: ParameterSpec): st
   return found;
 }
 
+/** A device's memory moves in powers of two that fit it. */
+function powerComplaints(data: ProfileData, key: "granule" | "chunk"): string[] {
+  const specs: Specs = PARAMETERS[data.kind], { memory, [key]: asked } = data.parameters;
+  const [most, given] = [
+    toWhole(specs.memory, memory.value, memory.unit),
+    toWhole(specs[key], asked.value, asked.unit),
+  ];
+  if (given <= most && (given & (given - 1)) === 0) return [];
+  return [`${key}.value: got ${given} B; allowed is a power of two of at most the memory, ${most} B`];
+}
+
 function keyComplaints(data: ProfileData): string[] {
   const specs = PARAMETERS[data.kind];
   const found: string[] = [];
@@ -138,17 +152,17 @@ function keyComplaints(data: ProfileData): string[] {
       found.push(`${key}: missing; allowed is ${rangeOf(specs[key])}`);
     }
   }
-  const { memory, granule } = data.parameters;
-  if (found.length === 0 && data.kind === "device") {
-    const [most, given] = [
-      toWhole(specs.memory, memory.value, memory.unit),
-      toWhole(specs.granule, granule.value, granule.unit),
-    ];
-    if (given > most || (given & (given - 1)) !== 0) {
-      found.push(`granule.value: got ${given} B; allowed is a power of two of at most the memory, ${most} B`);
-    }
+  if (found.length === 0 && isKind(data.kind, "device")) {
+    found.push(...powerComplaints(data, "granule"));
+    if (data.kind === "gpu") found.push(...powerComplaints(data, "chunk"));
   }
   return found;
+}
+
+/** What a profile of a kind takes from its parent: a device that extends a GPU leaves out what only a GPU has. */
+function inheritedBy(kind: ProfileKind, parent: ProfileData): ProfileData["parameters"] {
+  const own = Object.entries(parent.parameters).filter(([key]) => Object.hasOwn(PARAMETERS[kind], key));
+  return Object.fromEntries(own);
 }
 
 /**
@@ -182,10 +196,9 @@ export function checkData(x: unknown, parent: (name: string, kind: ProfileKind) 
     throw new UsageError(`Cannot use profile${given}:${list}`);
   };
   if (!result.success) return fail(result.issues.map(complaint));
-  const inherited = result.output.extends === undefined
-    ? {}
-    : parent(result.output.extends, result.output.kind).parameters;
-  const data = { ...result.output, parameters: { ...inherited, ...result.output.parameters } };
+  const { $schema: _, ...own } = result.output;
+  const inherited = own.extends === undefined ? {} : inheritedBy(own.kind, parent(own.extends, own.kind));
+  const data = { ...own, parameters: { ...inherited, ...own.parameters } };
   const complaints = keyComplaints(data);
   return complaints.length > 0 ? fail(complaints) : data;
 }

@@ -5,7 +5,16 @@
  */
 
 import { UsageError } from "../errors.ts";
-import { type DeviceCosts, type HostCosts, PARAMETERS, type ProfileKind, toWhole } from "./parameters.ts";
+import {
+  type DeviceCosts,
+  type GpuCosts,
+  type HostCosts,
+  isKind,
+  type NicCosts,
+  PARAMETERS,
+  type ProfileKind,
+  toWhole,
+} from "./parameters.ts";
 import { type Profile, profile, withParameters } from "./profile.ts";
 
 /** Amounts to use in place of a profile's own, as {@linkcode withParameters} takes them. */
@@ -14,7 +23,7 @@ export type Overrides = Readonly<Record<string, number | string>>;
 // What a kind compiles to is tied to its table of parameters by SpecsOf.
 function compile<Costs>(kind: ProfileKind, from: Profile | string, overrides: Overrides): Costs {
   const named = typeof from === "string" ? profile(from, kind) : from;
-  if (named?.kind !== kind) {
+  if (named === undefined || named === null || !isKind(named.kind, kind)) {
     throw new UsageError(
       `Cannot compile the costs of a ${kind}: got ${named?.name ?? named} (${
         named?.kind ?? typeof named
@@ -62,4 +71,38 @@ export function compileHost(from: Profile | string, overrides: Overrides = {}): 
  */
 export function compileDevice(from: Profile | string, overrides: Overrides = {}): DeviceCosts {
   return compile<DeviceCosts>("device", from, overrides);
+}
+
+/**
+ * Compiles a GPU's profile.
+ *
+ * @param from The profile, or its name.
+ * @param overrides Amounts in place of the profile's own: `{ replay: "2 us", faultBatch: 512 }`.
+ * @returns The costs and sizes, a plain object of integers.
+ * @throws {UsageError} If there is no such GPU or parameter, or an amount makes no sense.
+ *
+ * @example
+ * ```ts
+ * console.log(compileGpu("titan-v").outstandingFaults); // 56
+ * ```
+ */
+export function compileGpu(from: Profile | string, overrides: Overrides = {}): GpuCosts {
+  return compile<GpuCosts>("gpu", from, overrides);
+}
+
+/**
+ * Compiles a network adapter's profile.
+ *
+ * @param from The profile, or its name.
+ * @param overrides Amounts in place of the profile's own: `{ fault: "100 us" }`.
+ * @returns The costs and sizes, a plain object of integers.
+ * @throws {UsageError} If there is no such adapter or parameter, or an amount makes no sense.
+ *
+ * @example
+ * ```ts
+ * console.log(compileNic("connectx").faultNs); // 219873
+ * ```
+ */
+export function compileNic(from: Profile | string, overrides: Overrides = {}): NicCosts {
+  return compile<NicCosts>("nic", from, overrides);
 }

@@ -11,8 +11,11 @@
 import { UsageError } from "../errors.ts";
 import { bytes, bytesPerSecond, nanoseconds, PAGE_SIZE } from "../units.ts";
 
-/** What a piece of hardware is: the machine that runs the kernel, or a device with memory of its own. */
-export type ProfileKind = "host" | "device";
+/**
+ * What a piece of hardware is: the machine that runs the kernel, a device with memory of its own, a GPU (a device that
+ * runs thread blocks and reports its faults in batches), or a network adapter that faults on demand.
+ */
+export type ProfileKind = "host" | "device" | "gpu" | "nic";
 
 /**
  * How far a value can be trusted, best first: measured by us, published by others, derived by arithmetic from what is
@@ -93,6 +96,64 @@ export interface DeviceCosts {
   readonly dmaMapPageNs: number;
   /** Submitting one transfer to the DMA engine. */
   readonly dmaSetupNs: number;
+}
+
+/** What a GPU is made of and what its faults cost, beside what any device has. */
+export interface GpuCosts extends DeviceCosts {
+  /** Streaming multiprocessors. */
+  readonly sms: number;
+  /** Thread blocks that are resident on one multiprocessor. */
+  readonly blocksPerSm: number;
+  /** Multiprocessors that share one uTLB. */
+  readonly smsPerUtlb: number;
+  /** The most faults of one uTLB that wait for a replay. */
+  readonly outstandingFaults: number;
+  /** The most faults that the fault buffer holds; what comes after is dropped and faults again at the replay. */
+  readonly faultBufferEntries: number;
+  /** What memory is given out and evicted in. */
+  readonly chunkBytes: number;
+  /** The DMA engines that copy at a time. */
+  readonly dmaChannels: number;
+  /** A walk of the GPU's page table after a miss in its TLBs. */
+  readonly pageWalkNs: number;
+  /** One access that goes over the link to a page that stays in system memory. */
+  readonly remoteAccessNs: number;
+  /** Each batch of faults: interrupt, fetch of the buffer, sorting; without migration and replay. */
+  readonly batchServiceNs: number;
+  /** Each 2 MiB block with faults in a batch: its lock and its state. */
+  readonly blockServiceNs: number;
+  /** Each fault of a batch: parsing it, looking up its address. */
+  readonly faultServiceNs: number;
+  /** Telling the GPU to replay what faulted. */
+  readonly replayNs: number;
+}
+
+/** What the work of a network adapter with on-demand paging costs. */
+export interface NicCosts {
+  /** The fixed part of a transfer over the link to the host. */
+  readonly linkLatencyNs: number;
+  /** The rate of a transfer over the link to the host, each way. */
+  readonly linkBytesPerSecond: number;
+  /** The rate of the network port, each way. */
+  readonly portBytesPerSecond: number;
+  /** The fixed part of a network fault: detected by the adapter, reported, served, the sender resumed. */
+  readonly faultNs: number;
+  /** The most pages that one fault brings in. */
+  readonly faultPages: number;
+  /** Page faults that the adapter and the driver work on at a time. */
+  readonly outstandingFaults: number;
+  /** Writing one entry of the adapter's translation table, as part of an update. */
+  readonly pteUpdateNs: number;
+  /** An invalidation: zeroing entries of the translation table and waiting for the adapter to finish with them. */
+  readonly tlbInvalidateNs: number;
+  /** Mapping one 4 KiB page for DMA. */
+  readonly dmaMapPageNs: number;
+  /** The entries of the adapter's translation cache. */
+  readonly translationEntries: number;
+  /** A miss of the translation cache: reading an entry over the link. */
+  readonly translationMissNs: number;
+  /** The adapter's own work on one 4 KiB page that it sends or receives, beside the time on the port. */
+  readonly accessNs: number;
 }
 
 /** What one parameter may be: its units, its range once compiled, and what its field's name ends in. */
@@ -195,11 +256,58 @@ export const DEVICE_PARAMETERS: SpecsOf<DeviceCosts> = {
   dmaSetup: time(),
 };
 
+/** The parameters of a GPU, by name: those of a device, and its own. */
+export const GPU_PARAMETERS: SpecsOf<GpuCosts> = {
+  ...DEVICE_PARAMETERS,
+  sms: count("SMs", 4096),
+  blocksPerSm: count("blocks", 256),
+  smsPerUtlb: count("SMs", 4096),
+  outstandingFaults: count("faults", 65536),
+  faultBufferEntries: count("faults", 2 ** 20),
+  chunk: length(2 ** 30),
+  dmaChannels: count("channels", 64),
+  pageWalk: time(),
+  remoteAccess: time(1),
+  batchService: time(1),
+  blockService: time(),
+  faultService: time(),
+  replay: time(),
+};
+
+/** The parameters of a network adapter, by name. */
+export const NIC_PARAMETERS: SpecsOf<NicCosts> = {
+  linkLatency: time(),
+  link: rate(),
+  port: rate(),
+  fault: time(1),
+  faultPages: count("pages", 2 ** 20),
+  outstandingFaults: count("faults", 65536),
+  pteUpdate: time(),
+  tlbInvalidate: time(),
+  dmaMapPage: time(),
+  translationEntries: count("entries", 2 ** 24),
+  translationMiss: time(),
+  access: time(1),
+};
+
 /** The parameters of every kind of hardware. */
 export const PARAMETERS: Readonly<Record<ProfileKind, Specs>> = {
   host: HOST_PARAMETERS,
   device: DEVICE_PARAMETERS,
+  gpu: GPU_PARAMETERS,
+  nic: NIC_PARAMETERS,
 };
+
+/**
+ * Says whether hardware of one kind can stand where another is asked for: a GPU is a device.
+ *
+ * @param kind what the hardware is
+ * @param wanted what is asked for
+ * @returns whether it has every parameter of the kind that is wanted
+ */
+export function isKind(kind: ProfileKind, wanted: ProfileKind): boolean {
+  return kind === wanted || (kind === "gpu" && wanted === "device");
+}
 
 /**
  * Converts an amount to the first unit of its parameter.

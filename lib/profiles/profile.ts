@@ -4,6 +4,7 @@
  * @module
  */
 
+import connectx from "../../datasets/profiles/connectx.json" with { type: "json" };
 import epyc7551p from "../../datasets/profiles/epyc-7551p.json" with { type: "json" };
 import titanV from "../../datasets/profiles/titan-v.json" with { type: "json" };
 import { UsageError } from "../errors.ts";
@@ -11,18 +12,22 @@ import { columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import { checkData, type Parameter, type ProfileData, unknownParameter } from "./check.ts";
 import { didYouMean } from "../arguments.ts";
-import { CERTAINTIES, PARAMETERS, type ProfileKind } from "./parameters.ts";
+import { CERTAINTIES, isKind, PARAMETERS, type ProfileKind } from "./parameters.ts";
 
 /** A checked profile: it has every parameter of its kind, and `show` prints it with its sources. */
 export interface Profile extends ProfileData, Displayable {}
 
-const BUILT_IN: readonly (Pick<ProfileData, "name"> & { readonly kind: string })[] = [epyc7551p, titanV];
+const BUILT_IN: readonly (Pick<ProfileData, "name"> & { readonly kind: string })[] = [
+  connectx,
+  epyc7551p,
+  titanV,
+];
 const SET_BY_THE_USER = "set by the user";
 
 /**
  * The names of the profiles that come with the library.
  *
- * @param kind Only those of this kind; without it, all.
+ * @param kind Only those of this kind, a GPU being a device; without it, all.
  * @returns The names in alphabetical order.
  *
  * @example
@@ -31,7 +36,8 @@ const SET_BY_THE_USER = "set by the user";
  * ```
  */
 export function profileNames(kind?: ProfileKind): readonly string[] {
-  return BUILT_IN.filter((p) => kind === undefined || p.kind === kind).map((p) => p.name).sort();
+  return BUILT_IN.filter((p) => kind === undefined || isKind(p.kind as ProfileKind, kind)).map((p) => p.name)
+    .sort();
 }
 
 /**
@@ -49,7 +55,9 @@ export function profileNames(kind?: ProfileKind): readonly string[] {
  */
 export function profile(name: string, kind?: ProfileKind): Profile {
   const found = BUILT_IN.find((p) => p.name === name);
-  if (found !== undefined && (kind === undefined || found.kind === kind)) return checkProfile(found);
+  if (found !== undefined && (kind === undefined || isKind(found.kind as ProfileKind, kind))) {
+    return checkProfile(found);
+  }
   const names = profileNames(kind);
   const wanted = kind === undefined ? "profile" : `${kind} profile`;
   const got = found === undefined ? JSON.stringify(name) : `"${name}", which is a ${found.kind}`;

@@ -1,22 +1,24 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../lib/errors.ts";
-import { compileDevice, compileHost } from "../../lib/profiles/costs.ts";
-import { PARAMETERS } from "../../lib/profiles/parameters.ts";
+import { compileDevice, compileGpu, compileHost, compileNic } from "../../lib/profiles/costs.ts";
+import { PARAMETERS, type ProfileKind } from "../../lib/profiles/parameters.ts";
 import { checkProfile, profile, withParameters } from "../../lib/profiles/profile.ts";
 
-describe("compileHost() and compileDevice()", () => {
+describe("compileHost(), compileDevice(), compileGpu() and compileNic()", () => {
   test("give one integer for each parameter, the unit in its name", () => {
-    for (
-      const [kind, costs] of [["host", compileHost("epyc-7551p")], [
-        "device",
-        compileDevice("titan-v"),
-      ]] as const
-    ) {
+    const all = {
+      host: compileHost("epyc-7551p"),
+      device: compileDevice("titan-v"),
+      gpu: compileGpu("titan-v"),
+      nic: compileNic("connectx"),
+    };
+    for (const [kind, costs] of Object.entries(all)) {
       const entries = Object.entries(costs);
-      expect(entries).toHaveLength(Object.keys(PARAMETERS[kind]).length);
+      expect(entries).toHaveLength(Object.keys(PARAMETERS[kind as ProfileKind]).length);
       for (const [field, value] of entries) {
         expect(Number.isSafeInteger(value), field).toBe(true);
-        expect(field).toMatch(/^(cores|faultBatch|.*(Ns|Bytes|BytesPerSecond))$/);
+        const { suffix } = PARAMETERS[kind as ProfileKind][field.replace(/(Ns|Bytes|BytesPerSecond)$/, "")];
+        expect(field.endsWith(suffix)).toBe(true);
       }
     }
   });
@@ -50,11 +52,15 @@ describe("compileHost() and compileDevice()", () => {
 
   test("refuse the other kind, unknown names and what is no profile", () => {
     expect(() => compileHost("titan-v")).toThrow(
-      'Cannot find a host profile: got "titan-v", which is a device',
+      'Cannot find a host profile: got "titan-v", which is a gpu',
     );
     expect(() => compileDevice(profile("epyc-7551p"))).toThrow(
       "Cannot compile the costs of a device: got epyc-7551p (host)",
     );
+    expect(() =>
+      compileGpu(checkProfile({ ...profile("titan-v"), kind: "device", parameters: {}, extends: "titan-v" }))
+    )
+      .toThrow("Cannot compile the costs of a gpu: got titan-v (device)");
     expect(() => compileDevice("titan-x")).toThrow("did you mean titan-v?");
     expect(() => compileDevice("titan-v", { fautl: 1 })).toThrow("did you mean fault?");
     for (const x of [undefined, null, 3, {}]) {

@@ -1,7 +1,7 @@
 /** The shipped profiles against what their sources printed. */
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { compileDevice, compileHost } from "../../lib/profiles/costs.ts";
+import { compileDevice, compileGpu, compileHost } from "../../lib/profiles/costs.ts";
 import { profile, profileNames } from "../../lib/profiles/profile.ts";
 import { transferNs } from "../../lib/profiles/transfer.ts";
 
@@ -10,7 +10,9 @@ const gpu = compileDevice("titan-v");
 const folder = new URL("../../datasets/profiles/", import.meta.url);
 
 test("every file of datasets/profiles is built in under its own name", () => {
-  const files = readdirSync(folder).filter((f) => f.endsWith(".json")).map((f) => f.replace(/\.json$/, ""));
+  const files = readdirSync(folder).filter((f) => /^(?!schema).*\.json$/.test(f)).map((f) =>
+    f.replace(/\.json$/, "")
+  );
   expect(files.sort()).toEqual([...profileNames()]);
 });
 
@@ -44,6 +46,11 @@ describe("what was split adds up", () => {
     const totalNs = host.collectPageNs + host.unmapPageNs + host.finalizePageNs + copyNs;
     expect(totalNs).toBe(Math.round(4096 / 1.72));
   });
+});
+
+test.each(profileNames("gpu"))("the service of a batch of one fault on %s adds up to its fault", (name) => {
+  const gpu = compileGpu(name);
+  expect(gpu.batchServiceNs + gpu.blockServiceNs + gpu.faultServiceNs + gpu.replayNs).toBe(gpu.faultNs);
 });
 
 describe("what was fitted meets its points", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../lib/errors.ts";
+import { PARAMETERS } from "../../lib/profiles/parameters.ts";
 import { checkProfile, profile, profileNames, withParameters } from "../../lib/profiles/profile.ts";
 import { DISPLAY, isDisplayable } from "../../lib/record/display.ts";
 
@@ -25,13 +26,14 @@ function refusal(call: () => unknown): string {
 
 describe("profile()", () => {
   test("finds a built-in profile by name", () => {
-    expect(profile("titan-v").kind).toBe("device");
+    expect(profile("titan-v").kind).toBe("gpu");
+    expect(profile("titan-v", "device").kind).toBe("gpu");
     expect(profile("epyc-7551p", "host").kind).toBe("host");
   });
 
   test("lists the names of the wanted kind and the nearest one", () => {
     expect(refusal(() => profile("titanv"))).toBe(
-      'Cannot find a profile: got "titanv"; allowed is one of epyc-7551p, titan-v, or a profile of your own through ' +
+      'Cannot find a profile: got "titanv"; allowed is one of connectx, epyc-7551p, titan-v, or a profile of your own through ' +
         "checkProfile(); did you mean titan-v?",
     );
     const host = refusal(() => profile("epyc", "host"));
@@ -41,13 +43,13 @@ describe("profile()", () => {
   });
 
   test("refuses a name of the other kind, and what is no name", () => {
-    expect(refusal(() => profile("titan-v", "host"))).toContain('got "titan-v", which is a device');
+    expect(refusal(() => profile("titan-v", "host"))).toContain('got "titan-v", which is a gpu');
     expect(refusal(() => profile(undefined as never))).toContain("got undefined");
   });
 });
 
 test("profileNames() lists all, or those of a kind", () => {
-  expect(profileNames()).toEqual(["epyc-7551p", "titan-v"]);
+  expect(profileNames()).toEqual(["connectx", "epyc-7551p", "titan-v"]);
   expect(profileNames("host")).toEqual(["epyc-7551p"]);
 });
 
@@ -75,7 +77,10 @@ describe("checkProfile()", () => {
       extends: "titan-v",
       parameters: { link },
     });
-    expect(heir.parameters).toEqual({ ...profile("titan-v").parameters, link });
+    const names = Object.keys(PARAMETERS.device);
+    const inherited = Object.entries(profile("titan-v").parameters).filter(([key]) => names.includes(key));
+    expect(heir.parameters).toEqual({ ...Object.fromEntries(inherited), link });
+    expect(Object.keys(heir.parameters)).toEqual(names);
     expect(heir[DISPLAY]().text).toContain("extends titan-v");
   });
 
@@ -117,6 +122,11 @@ describe("checkProfile()", () => {
       (p) => p.parameters.faultBatch.value = 1.2,
       "faultBatch.value: got 1.2 faults; allowed is a whole number in 1 .. 65536 faults",
     ],
+    [
+      "a chunk of three pages",
+      (p) => Object.assign(p.parameters.chunk, { value: 12, unit: "KiB" }),
+      "chunk.value",
+    ],
     ["a granule of three pages", (p) => Object.assign(p.parameters.granule, { value: 12 }), "a power of two"],
     [
       "a granule larger than the memory",
@@ -152,7 +162,7 @@ describe("checkProfile()", () => {
     [
       "a parameter that does not exist",
       (p) => p.parameters.fautl = p.parameters.fault,
-      "fautl: no such parameter of a device; allowed is one of memory, linkLatency",
+      "fautl: no such parameter of a gpu; allowed is one of memory, linkLatency",
     ],
     [
       "a missing parameter",
@@ -185,7 +195,11 @@ describe("checkProfile()", () => {
       (p) => p.parameters.fault.source = "recalled from a talk",
       'fault.certainty: got "published"; what is only recalled is allowed as "assumed"',
     ],
-    ["an unknown kind", (p) => p.kind = "gpu", 'kind: got "gpu"; allowed is ("host" | "device")'],
+    [
+      "an unknown kind",
+      (p) => p.kind = "fpga",
+      'kind: got "fpga"; allowed is ("host" | "device" | "gpu" | "nic")',
+    ],
     [
       "a name with a blank",
       (p) => p.name = "Titan V",
@@ -249,7 +263,7 @@ describe("withParameters()", () => {
   });
 
   test.each([
-    [{ fautl: 1 }, 'Cannot change profile "titan-v": got fautl; no such parameter of a device'],
+    [{ fautl: 1 }, 'Cannot change profile "titan-v": got fautl; no such parameter of a gpu'],
     [{ toString: 1 }, "no such parameter"],
     [{ fault: "20 GiB" }, 'Cannot change profile "titan-v": fault: Cannot read a time: got "20 GiB"'],
     [{ fault: 0 }, "fault.value: got 0 ns"],
@@ -267,9 +281,9 @@ test("a profile shows each parameter with unit, certainty and source", () => {
   expect(isDisplayable(p)).toBe(true);
   const { text, tables } = p[DISPLAY]();
   expect(text).toContain("titan-v: NVIDIA Titan V");
-  expect(text).toContain("11 parameters: 5 published, 4 derived, 2 assumed");
+  expect(text).toContain("24 parameters: 9 published, 6 derived, 9 assumed");
   const table = tables?.[0];
-  expect(table?.numRows).toBe(11);
+  expect(table?.numRows).toBe(24);
   expect(Object.keys(table?.columns ?? {})).toEqual([
     "parameter",
     "value",
