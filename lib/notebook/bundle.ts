@@ -2,7 +2,7 @@
 import { type Chart, isChart } from "../plot/chart.ts";
 import type { Columns } from "../record/columns.ts";
 import { DISPLAY, isDisplayable } from "../record/display.ts";
-import { isDataTable } from "../tables/arquero.ts";
+import { isDataTable } from "../tables/data_table.ts";
 import { isColumns } from "../tables/check.ts";
 import { escapeHtml, toHtml } from "../tables/html.ts";
 import type { Bundle } from "./emit.ts";

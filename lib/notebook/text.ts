@@ -1,7 +1,7 @@
 /** What `show` says in plain text: in a script, and beside richer forms in a notebook. */
 import { DISPLAY, isDisplayable } from "../record/display.ts";
 import { type Chart, isChart } from "../plot/chart.ts";
-import { isDataTable } from "../tables/arquero.ts";
+import { isDataTable } from "../tables/data_table.ts";
 import { isColumns } from "../tables/check.ts";
 import { toText } from "../tables/text.ts";
 

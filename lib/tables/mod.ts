@@ -7,7 +7,7 @@ export {
   desc,
   type Descending,
   type Row,
-} from "./arquero.ts";
+} from "./data_table.ts";
 export { fromArquero, toArquero } from "./arquero.ts";
 export { fromArrow, toArrow } from "./arrow.ts";
 export { isColumns } from "./check.ts";

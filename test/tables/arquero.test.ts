@@ -1,6 +1,7 @@
 import * as aq from "arquero";
 import { expect, test } from "vitest";
-import { agg, desc, fromArquero, toArquero } from "../../lib/tables/arquero.ts";
+import { fromArquero, toArquero } from "../../lib/tables/arquero.ts";
+import { agg, desc } from "../../lib/tables/data_table.ts";
 import { mixed } from "./tables.ts";
 
 const faults = {
