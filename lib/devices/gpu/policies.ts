@@ -4,17 +4,27 @@
  */
 import { describe, didYouMean } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
+import { belady } from "./eviction/belady.ts";
 import { lruAccess } from "./eviction/lru_access.ts";
 import { lruAllocation } from "./eviction/lru_allocation.ts";
+import { randomEviction } from "./eviction/random.ts";
 import type { EvictionPolicy, PrefetchPolicy } from "./policy.ts";
 import { none } from "./prefetch/none.ts";
+import { random } from "./prefetch/random.ts";
 import { sequentialLocal } from "./prefetch/sequential_local.ts";
+import { tree50 } from "./prefetch/tree50.ts";
+import { tree51 } from "./prefetch/tree51.ts";
 
 /** The prefetch policies that come with hmmlab, by name. */
-export const PREFETCH_POLICIES: readonly PrefetchPolicy[] = [none, sequentialLocal];
+export const PREFETCH_POLICIES: readonly PrefetchPolicy[] = [none, random, sequentialLocal, tree50, tree51];
 
 /** The eviction policies that come with hmmlab, by name. */
-export const EVICTION_POLICIES: readonly EvictionPolicy[] = [lruAllocation, lruAccess];
+export const EVICTION_POLICIES: readonly EvictionPolicy[] = [
+  lruAllocation,
+  lruAccess,
+  randomEviction,
+  belady,
+];
 
 function find<P extends { readonly name: string }>(
   kind: string,
