@@ -355,7 +355,7 @@ export class Machine implements Displayable {
    */
   parts(): Columns {
     const { kernel, spec } = this, { pages } = kernel;
-    const rows = pages.zones.map((z) => ({
+    const rows = pages.zones.filter((z) => z.end > z.start).map((z) => ({
       part: z.name,
       kind: z.type === 0 ? `host ${spec.hostName}` : "device memory, not addressable by the CPU",
       memory: formatBytes(4096 * (z.end - z.start)),

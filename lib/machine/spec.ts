@@ -25,6 +25,8 @@ export interface MachineOptions<D extends string = string> {
    * dummy device.
    */
   readonly devices?: Readonly<Record<D, string | Profile | DummyOptions>>;
+  /** Room for memory of devices that are attached later, for example "16 GiB" (default 0). */
+  readonly hotplug?: string | number;
   /** Seed of every random draw (default 1). */
   readonly seed?: number;
   /** Ordinary memory, for example "64 GiB" (default: the host profile's). */
@@ -71,6 +73,7 @@ const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
   host: true,
   hostParameters: true,
   devices: true,
+  hotplug: true,
   seed: true,
   memory: true,
   revert: true,
@@ -238,7 +241,8 @@ export function checkMachine(o: MachineOptions): MachineSpec {
     );
   }
   const batchPages = size("batchPages", 512, 1, 512);
-  let devicePages = 0;
+  const { hotplug = 0 } = o, hotplugPages = during(`${BUILD}: hotplug`, () => pages(hotplug));
+  let devicePages = hotplugPages;
   for (const [name, { memoryPages, granulePages, faultBackPages }] of Object.entries(devices)) {
     devicePages += memoryPages;
     if (Math.max(granulePages, faultBackPages) <= batchPages) continue;
@@ -248,14 +252,14 @@ export function checkMachine(o: MachineOptions): MachineSpec {
     );
   }
   const wordsPerPage = size("wordsPerPage", 1, 1, 512);
-  checkMemory(ramPages, devicePages, Object.keys(devices).length, wordsPerPage);
+  checkMemory(ramPages, devicePages, Object.keys(devices).length + (hotplugPages > 0 ? 1 : 0), wordsPerPage);
   const tables = Math.max(256, Math.ceil((2.2 * (ramPages + devicePages)) / 512));
   return {
     kernel: {
       seed: wholeNumber(BUILD, "seed", o.seed ?? 1, 0, Number.MAX_SAFE_INTEGER),
       ramPages,
       devicePages,
-      devices: Object.keys(devices).length,
+      devices: Object.keys(devices).length + (hotplugPages > 0 ? 1 : 0),
       actors: size("actors", 64, 2, 1024),
       pageTables: size("pageTables", tables, 8, 1_000_000),
       processes: size("processes", 16, 1, 1000),

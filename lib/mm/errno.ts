@@ -25,6 +25,8 @@ export const EBUSY = 16;
 export const ENODEV = 19;
 /** Invalid argument: an empty or impossible range. */
 export const EINVAL = 22;
+/** Out of range: no range of physical addresses is free. */
+export const ERANGE = 34;
 
 const NAMES: Readonly<Record<number, string>> = {
   [EPERM]: "EPERM",
@@ -38,6 +40,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [EBUSY]: "EBUSY",
   [ENODEV]: "ENODEV",
   [EINVAL]: "EINVAL",
+  [ERANGE]: "ERANGE",
 };
 
 /**

@@ -2,12 +2,23 @@
  * Struct pages as columns, zones, and the allocator of page frames.
  *
  * A page frame number indexes every column. RAM is the first zone; each device's memory is a zone of its own that
- * begins at a section boundary (128 MiB), as memremap_pages() gives it. Frame 0 is the shared zero page.
+ * begins at a section boundary (128 MiB) and can come and go, as memremap_pages() and memunmap_pages() have it. Frame 0 is
+ * the shared zero page.
  * @module
  */
 import { UsageError } from "../errors.ts";
 import { formatBytes } from "../units.ts";
 import { type Proc, type Sim, site, type Wait } from "../sim/sim.ts";
+import {
+  MEMORY_DEVICE_COHERENT,
+  MEMORY_DEVICE_PRIVATE,
+  MEMORY_SYSTEM,
+  type PagemapOps,
+  type Zone,
+} from "./zone.ts";
+
+export { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, MEMORY_SYSTEM } from "./zone.ts";
+export type { DeviceFaultBack, PagemapOps, Zone } from "./zone.ts";
 
 /** The page is locked: its content or mapping is being changed. */
 export const PG_LOCKED = 1;
@@ -35,57 +46,11 @@ export const SECTION_PAGES = 32768;
 /** Most page frames of a machine: a frame number and six flag bits fit 32 bits. */
 export const MAX_PAGES = 1 << 26;
 
-/** Ordinary memory. */
-export const MEMORY_SYSTEM = 0;
-/** Device memory that the CPU cannot address: MEMORY_DEVICE_PRIVATE. */
-export const MEMORY_DEVICE_PRIVATE = 1;
-/** Device memory that the CPU addresses like its own: MEMORY_DEVICE_COHERENT. */
-export const MEMORY_DEVICE_COHERENT = 2;
-
-/** What the owner of a device's memory provides: dev_pagemap_ops. */
-export interface PagemapOps {
-  /** Brings a page back to system memory because the CPU touched it; 0, or the page's process gets SIGBUS. */
-  migrateToRam(a: number, fault: DeviceFaultBack): Proc<number>;
-  /** Takes a page back whose last reference was dropped. */
-  pageFree(a: number, pfn: number): void;
-}
-
-/** A CPU fault on a device-private page: struct vm_fault as migrate_to_ram() sees it. */
-export interface DeviceFaultBack {
-  /** Address space. */
-  mm: number;
-  /** The vma of the faulting address. */
-  vma: number;
-  /** Faulting page. */
-  vpn: number;
-  /** The device page that its entry names; the fault holds a reference to it. */
-  pfn: number;
-}
-
-/** A contiguous range of page frames of one kind. */
-export interface Zone {
-  /** "RAM", or the device's name. */
-  readonly name: string;
-  /** MEMORY_SYSTEM, MEMORY_DEVICE_PRIVATE or MEMORY_DEVICE_COHERENT. */
-  readonly type: number;
-  /** Its place among the zones. */
-  readonly number: number;
-  /** First frame. */
-  readonly start: number;
-  /** First frame past it. */
-  readonly end: number;
-  /** Short lock of the free list, for its time. */
-  readonly lock: number;
-  /** Calls of the memory's owner; RAM has none. */
-  readonly ops: PagemapOps | undefined;
-  /** Who may see the pages of device memory: pgmap->owner. 0 for RAM. */
-  readonly owner: number;
-}
-
 /** Bytes of host memory that the columns of one frame take beside its words. */
 export const FRAME_BYTES: number = 1 + 4 + 4 + 1 + 4 + 2 + 4 + 8;
 const FULL = 0xffff_ffff;
-const MAX_ZONES = 16;
+/** Zones of a machine, there or not: ordinary memory and what devices have. */
+export const MAX_ZONES = 16;
 const PAGE_QUEUES = 64;
 const AT_PAGE_LOCK = site("waiting for a page lock");
 
@@ -111,10 +76,14 @@ export class Pages {
   readonly word: Uint32Array;
   /** Modelled words of a page. */
   readonly wordsPerPage: number;
-  /** Zones in ascending order of frames. */
+  /** RAM, then each device's memory that was ever declared; one that is not there has no frames. */
   readonly zones: Zone[] = [];
   private readonly sim: Sim;
   private readonly limit: number;
+  private readonly ramEnd: number;
+  /** By zone: first frame, and first frame past it; equal where nothing is. */
+  private readonly starts: Uint32Array;
+  private readonly ends: Uint32Array;
   /** Bits by level: a frame in use; 32 frames in use; 1,024 frames in use. */
   private readonly used0: Uint32Array;
   private readonly used1: Uint32Array;
@@ -164,80 +133,120 @@ export class Pages {
     this.used0 = state.u32("zone.used0", n >>> 5, by(32));
     this.used1 = state.u32("zone.used1", n >>> 10, by(1024));
     this.used2 = state.u32("zone.used2", n >>> 15, by(SECTION_PAGES));
+    this.starts = state.u32("zone.start", MAX_ZONES);
+    this.ends = state.u32("zone.end", MAX_ZONES);
     this.fresh = state.u32("zone.fresh", MAX_ZONES);
     this.lowest = state.u32("zone.lowest", MAX_ZONES);
     this.inUse = state.u32("zone.inUse", MAX_ZONES);
     for (let i = 0; i < PAGE_QUEUES; i++) this.queues.push(sim.queue(`page lock ${i}`));
-    this.addZone("RAM", MEMORY_SYSTEM, ramPages, undefined, 0);
+    this.ramEnd = ramPages;
+    this.open(this.declareZone("RAM", MEMORY_SYSTEM, undefined, 0)!, 0, ramPages);
     const zero = this.take(this.zones[0]);
     if (zero !== ZERO_PFN) throw new Error("the first frame must be the zero page");
   }
 
   /** Rows in use of a column with a row for `pagesEach` frames: of each zone those up to the highest ever taken. */
   private extents(pagesEach: number): number[] {
-    const rows: number[] = [];
-    for (const z of this.zones) rows.push(z.start / pagesEach, Math.ceil(this.fresh[z.number] / pagesEach));
+    const rows: number[] = [], { starts, ends, fresh } = this;
+    const there = this.zones.map((z) => z.number).filter((z) => ends[z] > starts[z]);
+    for (const z of there.sort((x, y) => starts[x] - starts[y])) {
+      rows.push(starts[z] / pagesEach, Math.ceil(fresh[z] / pagesEach));
+    }
     return rows;
   }
 
   /**
-   * Adds memory at the next section boundary: memremap_pages() for a device.
+   * Declares memory that can be there or not, so far without a frame. A machine does so while it is built, or between runs.
    *
-   * @param name the device's name
-   * @param type MEMORY_DEVICE_PRIVATE or MEMORY_DEVICE_COHERENT
-   * @param pages how many frames
+   * @param name "RAM", or the device's name
+   * @param type MEMORY_SYSTEM, MEMORY_DEVICE_PRIVATE or MEMORY_DEVICE_COHERENT
    * @param ops the owner's calls
-   * @param owner who may see the pages, 1 or more
-   * @returns the zone
+   * @param owner who may see the pages, 1 or more; 0 for RAM
+   * @returns the zone, or undefined when there are as many as there can be
    */
-  addZone(name: string, type: number, pages: number, ops: PagemapOps | undefined, owner: number): Zone {
-    const last = this.zones.at(-1);
-    const start = last === undefined ? 0 : Math.ceil(last.end / SECTION_PAGES) * SECTION_PAGES;
-    if (this.zones.length === MAX_ZONES || start + pages > this.limit) {
-      throw new UsageError(
-        `Cannot add ${
-          formatBytes(4096 * pages)
-        } of device memory for "${name}": the machine was built for less. ` +
-          `Name the device in machine({ devices: … }).`,
-      );
-    }
+  declareZone(name: string, type: number, ops: PagemapOps | undefined, owner: number): Zone | undefined {
+    const number = this.zones.length, { starts, ends } = this;
+    if (number === MAX_ZONES) return undefined;
     const zone: Zone = {
-      number: this.zones.length,
+      number,
       name,
       type,
-      start,
-      end: start + pages,
+      get start() {
+        return starts[number];
+      },
+      get end() {
+        return ends[number];
+      },
       lock: this.sim.resource("zone lock"),
       ops,
       owner,
     };
-    this.fresh[this.zones.length] = start;
-    this.lowest[this.zones.length] = start;
     this.zones.push(zone);
     return zone;
   }
 
+  /**
+   * Finds a range of frames for a device: request_free_mem_region(), which looks from the top down, as hmm_devmem_add() did.
+   *
+   * @param pages how many frames
+   * @returns the first frame, at a section boundary; -1 when no free range is that large
+   */
+  freeRegion(pages: number): number {
+    const { starts, ends } = this;
+    for (let at = Math.floor((this.limit - pages) / SECTION_PAGES) * SECTION_PAGES; at >= this.ramEnd;) {
+      const over = this.zones.find(({ number: z }) => starts[z] < at + pages && at < ends[z]);
+      if (over === undefined) return at;
+      at = Math.floor((starts[over.number] - pages) / SECTION_PAGES) * SECTION_PAGES;
+    }
+    return -1;
+  }
+
+  /** Puts frames into a zone that has none: `start` is what {@link freeRegion} found. */
+  open(zone: Zone, start: number, pages: number): void {
+    const z = zone.number;
+    if (this.ends[z] !== this.starts[z]) throw new Error(`zone ${zone.name} has frames already`);
+    this.starts[z] = this.fresh[z] = this.lowest[z] = start;
+    this.ends[z] = start + pages;
+  }
+
+  /** Takes the frames out of a zone, all of which must be free, and forgets what was in them. */
+  close(zone: Zone): void {
+    const z = zone.number, from = this.starts[z], to = this.fresh[z];
+    if (this.inUse[z] !== 0) throw new Error(`${this.inUse[z]} pages of ${zone.name} are in use`);
+    this.word.fill(0, from * this.wordsPerPage, to * this.wordsPerPage);
+    this.starts[z] =
+      this.ends[z] =
+      this.fresh[z] =
+      this.lowest[z] =
+        0;
+  }
+
+  /** Frames of a zone up to the highest that was ever taken. */
+  touched(zone: Zone): number {
+    return this.fresh[zone.number] - this.starts[zone.number];
+  }
+
   /** The zone of a frame. */
   zoneOf(pfn: number): Zone {
-    const { zones } = this;
-    let i = zones.length - 1;
-    while (zones[i].start > pfn) i--;
-    return zones[i];
+    const { starts, ends } = this;
+    let z = pfn < this.ramEnd ? 0 : this.zones.length - 1;
+    while (z > 0 && !(pfn >= starts[z] && pfn < ends[z])) z--;
+    return this.zones[z];
   }
 
   /** Whether the page is a device's, addressable by the CPU or not: folio_is_zone_device(). */
   isZoneDevice(pfn: number): boolean {
-    return pfn >= this.zones[0].end;
+    return pfn >= this.ramEnd;
   }
 
   /** Whether the page is a device's that the CPU addresses like its own. */
   isDeviceCoherent(pfn: number): boolean {
-    return pfn >= this.zones[0].end && this.zoneOf(pfn).type === MEMORY_DEVICE_COHERENT;
+    return pfn >= this.ramEnd && this.zoneOf(pfn).type === MEMORY_DEVICE_COHERENT;
   }
 
   /** Whether the CPU cannot address the page. */
   isDevicePrivate(pfn: number): boolean {
-    return pfn >= this.zones[0].end && this.zoneOf(pfn).type === MEMORY_DEVICE_PRIVATE;
+    return pfn >= this.ramEnd && this.zoneOf(pfn).type === MEMORY_DEVICE_PRIVATE;
   }
 
   /** Frames of a zone that are in use. */

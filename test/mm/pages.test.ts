@@ -29,7 +29,11 @@ function made(ramPages: number, deviceSizes: readonly number[] = [], wordsPerPag
     },
     pageFree: (_a, pfn) => void freed.push(pfn),
   };
-  const zones = deviceSizes.map((n, i) => pages.addZone(`device ${i}`, MEMORY_DEVICE_PRIVATE, n, ops, i + 1));
+  const zones = deviceSizes.map((n, i) => {
+    const zone = pages.declareZone(`device ${i}`, MEMORY_DEVICE_PRIVATE, ops, i + 1)!;
+    pages.open(zone, pages.freeRegion(n), n);
+    return zone;
+  });
   return { sim, pages, zones: [pages.zones[0], ...zones], freed };
 }
 
@@ -111,16 +115,58 @@ describe("the allocator of frames", () => {
     expect(sim.state.hash()).toBe(hash);
   });
 
-  test("a device's memory begins at a section and cannot exceed what the machine was built for", () => {
+  test("a device's memory begins at a section, from the top down, and cannot exceed what the machine was built for", () => {
     const { zones: [ram, one, two] } = made(100, [SECTION_PAGES + 1, 5]);
     expect([ram.start, ram.end]).toEqual([0, 100]);
-    expect([one.start, one.end]).toEqual([SECTION_PAGES, 2 * SECTION_PAGES + 1]);
-    expect([two.start, two.end]).toEqual([3 * SECTION_PAGES, 3 * SECTION_PAGES + 5]);
+    expect([one.start, one.end]).toEqual([3 * SECTION_PAGES, 4 * SECTION_PAGES + 1]);
+    expect([two.start, two.end]).toEqual([2 * SECTION_PAGES, 2 * SECTION_PAGES + 5]);
     const { pages } = made(16, [16]);
-    expect(() => pages.addZone("more", MEMORY_DEVICE_PRIVATE, SECTION_PAGES + 1, undefined, 2)).toThrow(
-      UsageError,
-    );
+    expect(pages.freeRegion(2 * SECTION_PAGES)).toBe(-1);
     expect(() => new Pages(new Sim(1, 1), MAX_PAGES + 1, 0, 0, 1)).toThrow(UsageError);
+  });
+
+  test("a removed range is free for others, holds nothing of what was there, and comes back", () => {
+    fc.assert(fc.property(
+      fc.array(fc.record({ zone: fc.integer({ min: 1, max: 3 }), take: fc.nat({ max: 40 }) }), {
+        maxLength: 30,
+      }),
+      fc.tuple(...[1, 2, 3].map(() => fc.integer({ min: 1, max: 2 * SECTION_PAGES }))),
+      (program, sizes) => {
+        const { sim, pages, zones } = made(16, sizes), rows = (z: Zone) => [z.start, z.end];
+        for (const z of zones.slice(1)) pages.close(z);
+        const empty = sim.state.hash(), saved = sim.state.snapshot();
+        for (const { zone: i, take } of program) {
+          const zone = zones[i], n = sizes[i - 1];
+          if (zone.end > zone.start) {
+            for (let p = zone.start; p < zone.end && pages.used(zone) > 0; p++) {
+              if (!pages.isFree(p)) pages.put(0, p);
+            }
+            pages.close(zone);
+            continue;
+          }
+          const start = pages.freeRegion(n);
+          expect(start % SECTION_PAGES).toBe(0);
+          expect(start).toBeGreaterThanOrEqual(16);
+          pages.open(zone, start, n);
+          const others = zones.filter((z) => z !== zone && z.end > z.start).map(rows);
+          for (const [s, e] of others) expect(s >= zone.end || e <= zone.start).toBe(true);
+          for (let j = 0; j < Math.min(take, n); j++) {
+            const pfn = pages.take(zone);
+            expect([pages.word[pfn], pages.zoneOf(pfn)]).toEqual([0, zone]);
+            pages.word[pfn] = 7 + j;
+          }
+        }
+        for (const zone of zones.slice(1)) {
+          for (let p = zone.start; p < zone.end && pages.used(zone) > 0; p++) {
+            if (!pages.isFree(p)) pages.put(0, p);
+          }
+          if (zone.end > zone.start) pages.close(zone);
+        }
+        expect(sim.state.hash()).toBe(empty);
+        sim.state.restore(saved);
+        expect(zones.slice(1).map(rows)).toEqual([[0, 0], [0, 0], [0, 0]]);
+      },
+    ));
   });
 
   test("zoneOf and isDevicePrivate go by the frame", () => {

@@ -5,18 +5,17 @@
 import { allocPage } from "../../mm/alloc.ts";
 import { describe } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
-import { ENOMEM, VM_FAULT_SIGBUS } from "../../mm/errno.ts";
+import { ENOMEM, ERANGE, VM_FAULT_SIGBUS } from "../../mm/errno.ts";
 import type { Kernel } from "../../mm/kernel.ts";
-import { type DeviceFaultBack, SECTION_PAGES } from "../../mm/pages.ts";
+import { type DeviceFaultBack, MAX_ZONES, SECTION_PAGES } from "../../mm/pages.ts";
 import type { Proc } from "../../sim/sim.ts";
+import { PAGE_SIZE } from "../../units.ts";
 import { DeviceMemory } from "../devmem.ts";
 import { HMM_PFN_ERROR } from "./flags.ts";
 import { HmmSpaces } from "./hmm.ts";
 import { MmStruct, tell, VmArea } from "./mm.ts";
 import { type HmmMigrateOps, hmmVmaMigrate } from "./migrate.ts";
 
-/** No physical range of that size can exist. */
-const ERANGE = 34;
 /** Owners of v13 memory begin here; those of the machine's own devices are below. */
 const FIRST_OWNER = 0x1000;
 /** What a driver with memory provides: v13 `struct hmm_devmem_ops` (patch 17). */
@@ -36,7 +35,6 @@ export class HmmDevmem {
   private memory: DeviceMemory | undefined;
   private kernel: Kernel | undefined;
   private drvdata: Float64Array | undefined;
-  private removed: Uint8Array | undefined;
   /** The driver's calls; undefined before {@linkcode hmmDevmemAdd}. */
   ops: HmmDevmemOps | undefined;
 
@@ -55,22 +53,23 @@ export class HmmDevmem {
     return this.memory !== undefined && this.memory.used > 0;
   }
 
-  /** Whether it is there: added and not removed. */
+  /** Whether pages are handed out: added, and nobody has begun to remove it. */
   get live(): boolean {
-    return this.memory !== undefined && this.removed![0] === 0;
+    return this.memory !== undefined && this.memory.live;
   }
 
   /** Binds the memory; for {@linkcode hmmDevmemAdd}. */
-  bind(kernel: Kernel, memory: DeviceMemory, drvdata: Float64Array, removed: Uint8Array): void {
+  bind(kernel: Kernel, memory: DeviceMemory, drvdata: Float64Array): void {
     this.kernel = kernel;
     this.memory = memory;
     this.drvdata = drvdata;
-    this.removed = removed;
   }
 
-  /** Ends it; for {@linkcode hmmDevmemRemove}. */
-  end(): void {
-    this.removed![0] = 1;
+  /** Hands out no page from now on and goes if none is in use; for {@linkcode hmmDevmemRemove}. */
+  remove(): boolean {
+    const memory = this.added();
+    memory.kill();
+    return !memory.present || memory.remove();
   }
 
   /** The cell of a page's driver data. */
@@ -91,7 +90,7 @@ export class HmmDevmem {
     if (this.memory !== undefined) return this.memory;
     throw new UsageError(
       "Cannot use device memory: got one that was never added; one that hmmDevmemAdd returned 0 for is allowed; " +
-        "call hmmDevmemAdd(devmem, ops, device, pages) first",
+        "call hmmDevmemAdd(devmem, ops, device, size) first",
     );
   }
 
@@ -103,8 +102,7 @@ export class HmmDevmem {
    * @returns the frame, or -1 when the device is full or removed
    */
   alloc(a?: number): number {
-    const memory = this.added();
-    return this.live ? memory.alloc(a ?? this.kernel!.sim.current) : -1;
+    return this.added().alloc(a ?? this.kernel!.sim.current);
   }
 }
 
@@ -115,44 +113,47 @@ const counts = new WeakMap<Kernel, number>();
  * Adds device memory that the CPU cannot address: v13 `hmm_devmem_add()` (patch 17); a pointer from 4.14, gone in 5.3:
  * `memremap_pages()`.
  *
- * v13 searched a free physical range from the top of the address space down; here it is the next section after the
- * machine's memory. The machine must have been built with room for it: a device without memory leaves one section. It is
- * added before a race is explored, not in it.
+ * It takes a free physical range, looking from the top of what the machine can address down, in whole sections of 128 MiB.
+ * The machine must have been built with room for it: `machine({ hotplug })`, or a device without memory, which leaves one
+ * section. It is added before a race is explored, not in it.
  *
  * @param devmem takes the memory
  * @param ops the driver's calls
  * @param device a device of the machine ({@linkcode hmmDeviceNew}), or any address space of it
- * @param pages how many frames; v13 gave bytes, rounded up to whole sections
- * @returns 0; -ENOMEM when there is no range of that size; -ERANGE for a size that no machine could have
+ * @param size how many bytes, 1 or more; they are rounded up to whole sections
+ * @returns 0; -ERANGE when no free range is that large; -ENOMEM when there is no memory for its struct pages (failure point
+ * "page allocation"), or the machine has as many kinds of memory as it can
  * @throws {UsageError} for memory that was added already
  *
  * @example
  * ```ts
  * import { machine, v13 } from "hmmlab";
  *
- * const m = machine({ memory: "64 MiB", devices: { board: { memory: 0 } } }), mm = new v13.MmStruct(m.process());
+ * const m = machine({ memory: "64 MiB", hotplug: "128 MiB" }), mm = new v13.MmStruct(m.process());
  * const devmem = new v13.HmmDevmem();
- * console.log(v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 16)); // 0
- * console.log(devmem.pfnLast - devmem.pfnFirst, devmem.inuse); // 16 false
+ * console.log(v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 1 << 20)); // 0
+ * console.log(devmem.pfnLast - devmem.pfnFirst, devmem.inuse); // 32768 false
  * ```
  */
 export function hmmDevmemAdd(
   devmem: HmmDevmem,
   ops: HmmDevmemOps,
   device: HmmDevice | MmStruct,
-  pages: number,
+  size: number,
 ): number {
-  const { kernel: k } = device;
+  const { kernel: k } = device, { state } = k.sim;
   if (devmem.ops !== undefined) {
     throw new UsageError(
       "Cannot add device memory: got one that was added already; a new HmmDevmem is allowed; " +
         "make one for each device",
     );
   }
-  if (!Number.isInteger(pages) || pages <= 0 || pages > 2 ** 40) return -ERANGE;
-  const last = k.pages.zones.at(-1)!, start = Math.ceil(last.end / SECTION_PAGES) * SECTION_PAGES;
-  if (start + pages > k.pages.flags.length) return -ENOMEM;
-  const n = counts.get(k) ?? 0, name = `v13 devmem ${n}`, { state } = k.sim;
+  const pages = Math.ceil(size / (SECTION_PAGES * PAGE_SIZE)) * SECTION_PAGES;
+  if (!(pages > 0) || k.pages.freeRegion(pages) < 0) return -ERANGE;
+  if (k.pages.zones.length === MAX_ZONES || k.sim.fails(Math.max(0, k.sim.current), "page allocation")) {
+    return -ENOMEM;
+  }
+  const n = counts.get(k) ?? 0, name = `v13 devmem ${n}`;
   counts.set(k, n + 1);
   const memory = new DeviceMemory(k, name, pages, FIRST_OWNER + n, {
     *migrateToRam(_a: number, f: DeviceFaultBack): Proc<number> {
@@ -162,7 +163,8 @@ export function hmmDevmemAdd(
     pageFree: (_a, page) => ops.free(devmem, page),
   });
   devmem.ops = ops;
-  devmem.bind(k, memory, state.f64(`${name}.drvdata`, pages), state.u8(`${name}.removed`, 1));
+  // A page's data outlives its use, as page->hmm_data did: rows count up to the highest page that was ever handed out.
+  devmem.bind(k, memory, state.f64(`${name}.drvdata`, pages, () => k.pages.touched(memory.zone)));
   return 0;
 }
 
@@ -170,18 +172,18 @@ export function hmmDevmemAdd(
  * Removes device memory: v13 `hmm_devmem_remove()` (patch 17), to be called until it is true. `memunmap_pages()` today.
  *
  * From the first call on no page is handed out. It moves nothing: pages in use must come back by faults, exits or the
- * driver's own migration.
+ * driver's own migration. Once it is true the physical range is free for others.
  *
  * @param devmem added memory
- * @returns whether no page was in use and it is gone
+ * @returns whether no page was in use and it is gone; v13 could also sleep until that was so
  *
  * @example
  * ```ts
  * import { machine, v13 } from "hmmlab";
  *
- * const m = machine({ memory: "64 MiB", devices: { board: { memory: 0 } } }), mm = new v13.MmStruct(m.process());
+ * const m = machine({ memory: "64 MiB", hotplug: "128 MiB" }), mm = new v13.MmStruct(m.process());
  * const devmem = new v13.HmmDevmem();
- * v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 16);
+ * v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 65536);
  * const page = devmem.alloc(0);
  * console.log(v13.hmmDevmemRemove(devmem)); // false
  * m.kernel.pages.unlock(page);
@@ -190,8 +192,7 @@ export function hmmDevmemAdd(
  * ```
  */
 export function hmmDevmemRemove(devmem: HmmDevmem): boolean {
-  devmem.end();
-  return !devmem.inuse;
+  return devmem.remove();
 }
 
 /**
@@ -213,7 +214,7 @@ export function hmmDevmemRemove(devmem: HmmDevmem): boolean {
  * ```ts
  * import { machine, v13 } from "hmmlab";
  *
- * const m = machine({ memory: "64 MiB", devices: { board: { memory: 0 } } });
+ * const m = machine({ memory: "64 MiB", hotplug: "128 MiB" });
  * const p = m.process(), heap = p.mmap("4 KiB"), mm = new v13.MmStruct(p), { pages } = m.kernel;
  * const move = (take: (vma: v13.VmArea, vpn: number) => number): v13.HmmMigrateOps<null> => ({
  *   *allocAndCopy(vma, start, _end, pfns) {
@@ -231,7 +232,7 @@ export function hmmDevmemRemove(devmem: HmmDevmem): boolean {
  *     const pfns = new BigUint64Array(1);
  *     return yield* v13.hmmDevmemFaultRange(devmem, vma, back, vpn, vpn, vpn + 1, pfns, null, page);
  *   },
- * }, mm, 16);
+ * }, mm, 65536);
  * p.write(heap, 7);
  * const vma = v13.findVma(mm, heap.vpn)!;
  * p.complete(v13.hmmVmaMigrate(out, vma, heap.vpn, heap.vpn + 1, new BigUint64Array(1), null));
@@ -297,9 +298,9 @@ export function hmmVmaAllocLockedPage(vma: VmArea, vpn: number): number {
  * ```ts
  * import { machine, v13 } from "hmmlab";
  *
- * const m = machine({ memory: "64 MiB", devices: { board: { memory: 0 } } }), mm = new v13.MmStruct(m.process());
+ * const m = machine({ memory: "64 MiB", hotplug: "128 MiB" }), mm = new v13.MmStruct(m.process());
  * const devmem = new v13.HmmDevmem();
- * v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 16);
+ * v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 65536);
  * v13.hmmDevmemPageSetDrvdata(devmem, devmem.pfnFirst, 42);
  * console.log(v13.hmmDevmemPageGetDrvdata(devmem, devmem.pfnFirst)); // 42
  * ```
@@ -321,9 +322,9 @@ export function hmmDevmemPageSetDrvdata(devmem: HmmDevmem, page: number, data: n
  * ```ts
  * import { machine, v13 } from "hmmlab";
  *
- * const m = machine({ memory: "64 MiB", devices: { board: { memory: 0 } } }), mm = new v13.MmStruct(m.process());
+ * const m = machine({ memory: "64 MiB", hotplug: "128 MiB" }), mm = new v13.MmStruct(m.process());
  * const devmem = new v13.HmmDevmem();
- * v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 16);
+ * v13.hmmDevmemAdd(devmem, { free() {}, *fault() { return 0; } }, mm, 65536);
  * console.log(v13.hmmDevmemPageGetDrvdata(devmem, devmem.pfnFirst)); // 0
  * ```
  */

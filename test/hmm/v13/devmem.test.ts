@@ -3,12 +3,13 @@
 import { expect, test } from "vitest";
 import { hmmPfnToPage } from "../../../lib/hmm/v13/flags.ts";
 import * as v13 from "../../../lib/hmm/v13/mod.ts";
-import { ENOMEM, VM_FAULT_SIGBUS } from "../../../lib/mm/errno.ts";
+import { ENOMEM, ERANGE, VM_FAULT_SIGBUS } from "../../../lib/mm/errno.ts";
 import { exitMm } from "../../../lib/mm/exit.ts";
 import { SECTION_PAGES } from "../../../lib/mm/pages.ts";
+import { machine } from "../../../lib/machine/machine.ts";
 import { bench, migrate } from "./driver.ts";
 
-const ERANGE = 34;
+const SECTION = SECTION_PAGES * 4096;
 const OPS: v13.HmmDevmemOps = {
   free() {},
   *fault() {
@@ -16,16 +17,37 @@ const OPS: v13.HmmDevmemOps = {
   },
 };
 
-test("memory is added by section, as far as there is room", () => {
-  const { m, p } = bench(), mm = new v13.MmStruct(p), devmem = new v13.HmmDevmem();
+test("memory is added by section, from the top down, as far as there is room", () => {
+  const { m, p } = bench(), mm = new v13.MmStruct(p), devmem = new v13.HmmDevmem(), { pages, sim } = m.kernel;
   expect(v13.hmmDevmemAdd(devmem, OPS, mm, 0)).toBe(-ERANGE);
+  expect(v13.hmmDevmemAdd(devmem, OPS, mm, NaN)).toBe(-ERANGE);
   expect(v13.hmmDevmemAdd(devmem, OPS, mm, 2 ** 50)).toBe(-ERANGE);
-  expect(v13.hmmDevmemAdd(devmem, OPS, mm, 2 ** 26)).toBe(-ENOMEM);
   expect(() => devmem.pfnFirst).toThrow(/never added/);
+  sim.injectFailure("page allocation", 1_000_000);
+  expect(v13.hmmDevmemAdd(devmem, OPS, mm, 8)).toBe(-ENOMEM);
+  sim.injectFailure("page allocation", 0);
+  const top = pages.freeRegion(SECTION_PAGES);
   expect(v13.hmmDevmemAdd(devmem, OPS, mm, 8)).toBe(0);
-  expect([devmem.pfnFirst % SECTION_PAGES, devmem.pfnLast - devmem.pfnFirst]).toEqual([0, 8]);
-  expect(m.kernel.pages.isDevicePrivate(devmem.pfnFirst)).toBe(true);
+  expect([devmem.pfnFirst, devmem.pfnLast]).toEqual([top, top + SECTION_PAGES]);
+  expect(pages.isDevicePrivate(devmem.pfnFirst)).toBe(true);
   expect(() => v13.hmmDevmemAdd(devmem, OPS, mm, 8)).toThrow(/added already/);
+});
+
+test("a removed range is free for the next memory, and a removed one has no frames", () => {
+  const m = machine({ memory: "1 MiB", hotplug: "256 MiB" }), mm = new v13.MmStruct(m.process());
+  const [one, two, three] = [0, 1, 2].map(() => new v13.HmmDevmem());
+  expect(v13.hmmDevmemAdd(one, OPS, mm, SECTION)).toBe(0);
+  const first = one.pfnFirst, page = one.alloc(0);
+  expect(v13.hmmDevmemAdd(two, OPS, mm, SECTION + 1)).toBe(0);
+  expect(two.pfnFirst).toBe(first - 2 * SECTION_PAGES);
+  expect(v13.hmmDevmemAdd(three, OPS, mm, 1)).toBe(-ERANGE);
+  expect(v13.hmmDevmemRemove(one)).toBe(false);
+  m.kernel.pages.unlock(page);
+  m.kernel.pages.put(0, page);
+  expect([v13.hmmDevmemRemove(one), v13.hmmDevmemRemove(one)]).toEqual([true, true]);
+  expect([one.pfnFirst, one.pfnLast, one.alloc(0)]).toEqual([0, 0, -1]);
+  expect(v13.hmmDevmemAdd(three, OPS, mm, 1)).toBe(0);
+  expect(three.pfnFirst).toBe(first);
 });
 
 test("free comes once for each page, and the driver's data stays with the frame", () => {
@@ -41,11 +63,11 @@ test("free comes once for each page, and the driver's data stays with the frame"
   );
   p.write(r, 1);
   const done = p.complete(migrate(mm, r, (_vma, vpn) => {
-    const page = devmem.alloc();
+    const page = vpn - r.vpn < 2 ? devmem.alloc() : -1;
     if (page >= 0) v13.hmmDevmemPageSetDrvdata(devmem, page, 100 + vpn - r.vpn);
     return page;
   }));
-  expect(done.moved).toEqual([0, 1]); // it has two pages
+  expect(done.moved).toEqual([0, 1]);
   p.munmap(r);
   expect(freed).toEqual([100, 101]);
   expect(() => v13.hmmDevmemPageGetDrvdata(devmem, devmem.pfnLast)).toThrow(
