@@ -53,7 +53,9 @@ export type {
 export { checkProfile, type Profile, profile, profileNames, withParameters } from "./profiles/profile.ts";
 
 // --- machines, processes, runs -----------------------------------------------------------------------------------------
+export type { Device, DeviceSpec, DriverThread } from "./devices/device.ts";
 export type { DummyOptions, DummySpec } from "./devices/dummy/spec.ts";
+export type { AnyDeviceSpec, DeviceChoice, DeviceOf } from "./devices/kinds.ts";
 export { Machine, machine, type RunOptions } from "./machine/machine.ts";
 export { Process, type Protection, Region, type Word } from "./machine/process.ts";
 export { type ActorOutcome, Run, type RunEnd } from "./machine/run.ts";

@@ -2,6 +2,7 @@
  * Races as a user writes them: a small machine, a few actors, what must never be.
  * @module
  */
+import { asDummy } from "../devices/dummy/device.ts";
 import type { DummyOptions } from "../devices/dummy/spec.ts";
 import { checkOptions, describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
@@ -147,8 +148,10 @@ function buildModel(act: string, race: Litmus, revert: readonly string[]): Built
     revert,
   });
   const process = m.process(), A = process.mmap(pages * 4096), t = new Thread(process);
-  const dev = spec.drv === undefined ? new DeviceThread(m.devices.dev, process) : spec.drv.bind(process);
-  const dev2 = spec.device2 === undefined ? undefined : new DeviceThread(m.devices.dev2, process);
+  const dev = spec.drv === undefined
+    ? new DeviceThread(asDummy(m.devices.dev), process)
+    : spec.drv.bind(process);
+  const dev2 = spec.device2 === undefined ? undefined : new DeviceThread(asDummy(m.devices.dev2), process);
   if (spec.written !== null) process.write(A, spec.written ?? 1);
   const { sim } = m.kernel;
   for (const point of spec.failures ?? []) sim.injectFailure(point, 500_000);

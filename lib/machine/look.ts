@@ -2,7 +2,7 @@
  * Looking at pages from outside: what a process's table, its frames and a device's table say of a region.
  * @module
  */
-import type { DummyDevice } from "../devices/dummy/device.ts";
+import type { Device } from "../devices/device.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { MEMORY_DEVICE_COHERENT, MEMORY_SYSTEM, ZERO_PFN } from "../mm/pages.ts";
 import {
@@ -64,7 +64,7 @@ function place(k: Kernel, pfn: number): string {
  * await show(look(heap, m.gpu)); // one page present, one that never was
  * ```
  */
-export function look(region: Region, ...devices: readonly DummyDevice[]): Columns {
+export function look(region: Region, ...devices: readonly Device[]): Columns {
   const { process: { machine: { kernel: k }, mm }, vpn, pages: n } = checkRegion("look at pages", region);
   const { tables, pages } = k, root = k.root[mm];
   const rows = Array.from({ length: n }, (_, i) => {
@@ -85,7 +85,7 @@ export function look(region: Region, ...devices: readonly DummyDevice[]): Column
       word: real ? pages.word[pfn * pages.wordsPerPage] : entry === "zero page" ? 0 : -1,
     };
     for (const d of devices) {
-      const { table } = d.mirror(mm);
+      const table = d.table(mm);
       row[d.name] = table.translate(v, true) >= 0 ? "write" : table.translate(v, false) >= 0 ? "read" : "";
     }
     return row;

@@ -3,8 +3,8 @@
  * @module
  */
 import { checkOptions, describe, wholeNumber } from "../arguments.ts";
-import { DummyDevice } from "../devices/dummy/device.ts";
-import type { DummyOptions } from "../devices/dummy/spec.ts";
+import type { Device } from "../devices/device.ts";
+import { attachDevice, type DeviceChoice, type DeviceOf } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
 import { Batches } from "../hmm/batches.ts";
 import { Kernel } from "../mm/kernel.ts";
@@ -34,7 +34,10 @@ export interface RunOptions {
   readonly budgetSeconds?: number;
   /** Ends the run when aborted, with what it has; the machine cannot go on after that. */
   readonly signal?: AbortSignal;
-  /** Keeps up to so many single spans as rows of `run.events`, 35 bytes each (default 0, at most 100,000,000). */
+  /**
+   * Keeps up to so many single spans as rows of `run.events`, 35 bytes each, and of what devices record in `run.records`
+   * (default 0, at most 100,000,000).
+   */
   readonly events?: number;
 }
 
@@ -106,9 +109,9 @@ export class Machine implements Displayable {
   /** Its memory management, for those who go below the public face: columns, locks, notifiers. */
   readonly kernel: Kernel;
   /** Its devices by name. */
-  readonly devices: Readonly<Record<string, DummyDevice>>;
+  readonly devices: Readonly<Record<string, Device>>;
   /** Its devices in the order of the spec. */
-  readonly deviceList: readonly DummyDevice[];
+  readonly deviceList: readonly Device[];
   private broken: string | undefined;
 
   private running = false;
@@ -124,7 +127,7 @@ export class Machine implements Displayable {
     // A migration holds two batches, and a device fault one around it.
     const batches = new Batches(k.sim, Math.min(4 * spec.kernel.actors, 256), spec.batchPages);
     this.deviceList = Object.entries(spec.devices).map(([name, d], i) =>
-      new DummyDevice(k, batches, name, d, i + 1)
+      attachDevice(k, batches, name, d, i + 1)
     );
     this.devices = Object.fromEntries(this.deviceList.map((d) => [d.name, d]));
     k.sim.actorNames[0] = "main";
@@ -212,8 +215,11 @@ export class Machine implements Displayable {
     }
   }
 
-  /** Starts workloads as actors 1, 2, … in the order given. */
-  private start(workloads: Readonly<Record<string, Workload>>): { actors: Actor[]; started: Started[] } {
+  /** Starts workloads as actors 1, 2, … in the order given, and after them the threads of drivers. */
+  private start(
+    workloads: Readonly<Record<string, Workload>>,
+    records: number,
+  ): { actors: Actor[]; started: Started[]; threads: number[] } {
     this.usable();
     this.checkWorkloads(workloads);
     const { sim, cpus } = this.kernel, entries = Object.entries(workloads);
@@ -224,17 +230,31 @@ export class Machine implements Displayable {
         cpus[w.process.mm] = Math.min(cpus[w.process.mm] + 1, this.spec.cost.cores);
       }
     }
+    for (const d of this.deviceList) d.startRecords?.(records);
     const started = entries.map(([name, w], i) => {
       sim.actorNames[i + 1] = name;
       return w.start(this, i + 1);
     });
-    return { started, actors: started.map((s, i) => ({ a: i + 1, proc: s.proc })) };
+    const actors = started.map((s, i): Actor => ({ a: i + 1, proc: s.proc }));
+    const threads = entries.flatMap(([, w], i) => w.process === undefined ? [] : [i + 1]);
+    for (const { name, start } of this.deviceList.flatMap((d) => d.threads?.() ?? [])) {
+      const a = actors.length + 1;
+      if (a >= sim.maxActors) {
+        throw new UsageError(
+          `Cannot run: got ${entries.length} workloads, and drivers of devices need threads beside them; this machine ` +
+            `was built for ${sim.maxActors} actors; write machine({ actors: ${2 * sim.maxActors} })`,
+        );
+      }
+      sim.actorNames[a] = name;
+      threads.push(a);
+      actors.push({ a, proc: start(a) });
+    }
+    return { started, actors, threads };
   }
 
   /** The host's cores, if there are more threads than those; else each thread has its own, which costs nothing. */
-  private cores(workloads: Readonly<Record<string, Workload>>): Cores | undefined {
+  private cores(threads: readonly number[]): Cores | undefined {
     const { cores, timeSliceNs } = this.spec.cost;
-    const threads = Object.values(workloads).flatMap((w, i) => w.process === undefined ? [] : [i + 1]);
     return threads.length > cores ? new Cores(this.kernel.sim, cores, timeSliceNs, threads) : undefined;
   }
 
@@ -267,7 +287,8 @@ export class Machine implements Displayable {
    */
   async run(workloads: Readonly<Record<string, Workload>>, options: RunOptions = {}): Promise<Run> {
     checkRunOptions(options);
-    const { actors, started } = this.start(workloads), { sim } = this.kernel, { events = 0 } = options;
+    const { events = 0 } = options, { sim } = this.kernel;
+    const { actors, started, threads } = this.start(workloads, events);
     sim.spans.events.start(events);
     sim.spans.events.on = events > 0;
     this.running = true;
@@ -285,7 +306,7 @@ export class Machine implements Displayable {
       if (options.runner === "complete") complete(sim, actors);
       else if (options.runner === "steps") steps(sim, actors);
       else {
-        const clock = new Clock(sim, actors, this.cores(workloads));
+        const clock = new Clock(sim, actors, this.cores(threads));
         // An event can be a single page or a batch of a thousand: how many make a slice is found from below.
         let slice = 16;
         for (let from = performance.now(); !clock.run(slice);) {
@@ -397,10 +418,12 @@ export class Machine implements Displayable {
  * await show(run);
  * ```
  */
-export function machine<D extends string = never>(
+export function machine<
+  const D extends Readonly<Record<string, DeviceChoice>> = Readonly<Record<never, never>>,
+>(
   options: MachineOptions<D> = {},
-): Machine & { readonly [name in D]: DummyDevice } {
-  const built = new Machine(checkMachine(options as MachineOptions));
+): Machine & { readonly [name in keyof D]: DeviceOf<D[name]> } {
+  const built = new Machine(checkMachine(options));
   for (const [name, device] of Object.entries(built.devices)) {
     if (name in built) {
       throw new UsageError(
@@ -410,7 +433,5 @@ export function machine<D extends string = never>(
     }
     Object.defineProperty(built, name, { value: device, enumerable: true });
   }
-  return built as Machine & { readonly [name in D]: DummyDevice };
+  return built as Machine & { readonly [name in keyof D]: DeviceOf<D[name]> };
 }
-
-export type { DummyOptions };

@@ -65,6 +65,8 @@ export class Run implements Displayable {
   readonly counters: Columns;
   /** Single spans, when the run was asked to keep them: columns startNs, durationNs, actor, kind, vpn, pages. */
   readonly events: Columns;
+  /** What each device kept of its work, when the run was asked to keep events: tables by name, by name of the device. */
+  readonly records: Readonly<Record<string, Readonly<Record<string, Columns>>>>;
   /** SHA-256 of state, counts and histograms: the same seed and parameters give the same digest anywhere. */
   readonly digest: string;
 
@@ -93,6 +95,7 @@ export class Run implements Displayable {
     this.migrationsToDevice = spans.histogram("migration to device");
     this.migrationsToSystem = spans.histogram("migration to system");
     this.links = m.deviceList.map((d) => d.link.bytes);
+    this.records = Object.fromEntries(m.deviceList.map((d) => [d.name, d.records?.() ?? {}]));
     this.latencies = spans.summary();
     this.phases = spans.phases();
     this.contention = spans.contention();

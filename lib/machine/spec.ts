@@ -4,7 +4,7 @@
  */
 import os from "node:os";
 import { checkOptions, describe, during, wholeNumber } from "../arguments.ts";
-import { checkDummy, type DummyOptions, type DummySpec } from "../devices/dummy/spec.ts";
+import { type AnyDeviceSpec, checkDevice, type DeviceChoice } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
 import type { KernelSpec } from "../mm/kernel.ts";
 import { FRAME_BYTES, MAX_PAGES, SECTION_PAGES } from "../mm/pages.ts";
@@ -15,16 +15,18 @@ import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
 import { reverts } from "../sim/revert.ts";
 
 /** What a user says of a machine; everything has a default. */
-export interface MachineOptions<D extends string = string> {
+export interface MachineOptions<
+  D extends Readonly<Record<string, DeviceChoice>> = Readonly<Record<string, DeviceChoice>>,
+> {
   /** Host profile by name (default "epyc-7551p") or as an object. */
   readonly host?: string | Profile;
   /** Parameters of the host that differ from the profile's, by key. */
   readonly hostParameters?: Overrides;
   /**
-   * Devices, up to 15, by the name under which the machine shows them (`m.gpu`): a profile, its name, or options of the
-   * dummy device.
+   * Devices, up to 15, by the name under which the machine shows them (`m.gpu`): a profile, its name, or the options of
+   * a kind of device.
    */
-  readonly devices?: Readonly<Record<D, string | Profile | DummyOptions>>;
+  readonly devices?: D;
   /** Room for memory of devices that are attached later, for example "16 GiB" (default 0). */
   readonly hotplug?: string | number;
   /** Seed of every random draw (default 1). */
@@ -62,7 +64,7 @@ export interface MachineSpec {
   /** The host's compiled costs, with what {@linkcode MachineOptions.hostParameters} changed. */
   readonly cost: HostCosts;
   /** Its devices by name, in their order. */
-  readonly devices: Readonly<Record<string, DummySpec>>;
+  readonly devices: Readonly<Record<string, AnyDeviceSpec>>;
   /** What is switched off. */
   readonly revert: readonly string[];
   /** Pages that one migration handles at a time. */
@@ -130,7 +132,7 @@ export function checkHostMemory(what: string, needBytes: number, remedy: string)
 }
 
 /** The devices, each under a name that can be written after a dot. */
-function checkDevices(given: unknown): Record<string, DummySpec> {
+function checkDevices(given: unknown): Record<string, AnyDeviceSpec> {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw new UsageError(
       `Cannot ${BUILD}: got ${
@@ -154,7 +156,7 @@ function checkDevices(given: unknown): Record<string, DummySpec> {
           "are allowed; write for example gpu, and reach the device as m.gpu",
       );
     }
-    return [name, checkDummy(options, name)];
+    return [name, checkDevice(options, name)];
   }));
 }
 
@@ -243,11 +245,11 @@ export function checkMachine(o: MachineOptions): MachineSpec {
   const batchPages = size("batchPages", 512, 1, 512);
   const { hotplug = 0 } = o, hotplugPages = during(`${BUILD}: hotplug`, () => pages(hotplug));
   let devicePages = hotplugPages;
-  for (const [name, { memoryPages, granulePages, faultBackPages }] of Object.entries(devices)) {
+  for (const [name, { memoryPages, migratePages }] of Object.entries(devices)) {
     devicePages += memoryPages;
-    if (Math.max(granulePages, faultBackPages) <= batchPages) continue;
+    if (migratePages <= batchPages) continue;
     throw new UsageError(
-      `Cannot ${BUILD}: a fault of device "${name}" moves ${Math.max(granulePages, faultBackPages)} pages; ` +
+      `Cannot ${BUILD}: a fault of device "${name}" moves ${migratePages} pages; ` +
         `the machine migrates ${batchPages} at a time (batchPages); give the device a smaller granule or faultBackPages`,
     );
   }

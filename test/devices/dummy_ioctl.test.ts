@@ -1,5 +1,6 @@
 /** The commands of the test driver, with its oddities and without. */
 import { expect, test } from "vitest";
+import { asDummy } from "../../lib/devices/dummy/device.ts";
 import {
   dummyCheckExclusive,
   dummyClose,
@@ -37,7 +38,7 @@ class Bench {
   }
 
   get d() {
-    return this.m.deviceList[0];
+    return this.m.deviceList.map(asDummy)[0];
   }
 
   run<R>(proc: Proc<R>): R {
@@ -108,7 +109,7 @@ test.for([true, false])("bad ranges have the driver's errors (quirks: %s)", (qui
 
 test("a page that cannot go: the test driver says ENOENT, a device that means it counts", () => {
   for (const quirks of [true, false]) {
-    const b = new Bench(quirks), other = b.m.deviceList[1], file = other.open(b.p.mm);
+    const b = new Bench(quirks), other = b.m.deviceList.map(asDummy)[1], file = other.open(b.p.mm);
     b.p.write(b.r, 5);
     b.run(dummyMigrateToDevice(other, 0, file, b.r.vpn, 2, new IoctlResult()));
     const out = new IoctlResult();
@@ -188,7 +189,10 @@ test("long ranges go in pieces of 64 pages with the test driver", () => {
 });
 
 test("the last close brings every page back, of every process; another file's device keeps its own", () => {
-  const b = new Bench(true), { kernel } = b.m, other = b.m.deviceList[1], file = other.open(b.p.mm);
+  const b = new Bench(true),
+    { kernel } = b.m,
+    other = b.m.deviceList.map(asDummy)[1],
+    file = other.open(b.p.mm);
   b.p.write(b.r, 1);
   b.migrate(0, 4);
   b.run(dummyMigrateToDevice(other, 0, file, b.r.vpn + 4, 4, new IoctlResult()));
@@ -212,7 +216,7 @@ test("the last close brings every page back, of every process; another file's de
 });
 
 test("coherent memory is used in place by everybody", () => {
-  const b = new Bench(false, 4, true), other = b.m.deviceList[1], file = other.open(b.p.mm);
+  const b = new Bench(false, 4, true), other = b.m.deviceList.map(asDummy)[1], file = other.open(b.p.mm);
   b.p.write(b.r, 1);
   expect(b.migrate(0, 4)).toBe(0);
   expect(b.snapshot()).toBe("42 42 42 42");

@@ -1,7 +1,7 @@
 /** Random programs of one or two processes and two dummy devices, held against a page-by-page reference. */
 import fc from "fast-check";
 import { expect } from "vitest";
-import type { DummyDevice } from "../../lib/devices/dummy/device.ts";
+import { asDummy, type DummyDevice } from "../../lib/devices/dummy/device.ts";
 import { type Machine, machine } from "../../lib/machine/machine.ts";
 import type { MachineOptions } from "../../lib/machine/spec.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../../lib/mm/access.ts";
@@ -93,7 +93,7 @@ export class Bench {
 
   constructor(o: MachineOptions, private readonly failing = false) {
     this.m = machine(o);
-    this.devices = this.m.deviceList;
+    this.devices = this.m.deviceList.map(asDummy);
     this.spaces = [this.m.kernel.newMm()];
     this.openMirrors(this.spaces[0]);
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { asDummy } from "../../lib/devices/dummy/device.ts";
 import { Search, stoppingEverywhere } from "../../lib/explore/search.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/process.ts";
@@ -27,7 +28,9 @@ function scene(start: "untouched" | "written" | "on the device" | "mirrored", tl
     A = p.mmap("8 KiB"),
     t = new Thread(p),
     page = (i: number) => new Region(p, A.vpn + i, 1);
-  const one = new DeviceThread(m.devices.one, p), two = new DeviceThread(m.devices.two, p), { kernel } = m;
+  const one = new DeviceThread(asDummy(m.devices.one), p),
+    two = new DeviceThread(asDummy(m.devices.two), p),
+    { kernel } = m;
   if (start !== "untouched") p.write(A, 100);
   if (start === "on the device") m.complete(one.migrate(A));
   if (start === "mirrored") m.complete(two.fault(A));
@@ -59,8 +62,8 @@ function scene(start: "untouched" | "written" | "on the device" | "mirrored", tl
     return `${pages} ${one.text(A)} ${two.text(A)} ${two.storedToFreed()}`;
   };
   const rules = () => {
-    const mirrors = m.deviceList.map((d) => d.mirror(p.mm));
-    return brokenRules({ kernel, spaces: [p.mm], mirrors, batches: m.deviceList[0].batches })[0];
+    const mirrors = m.deviceList.map(asDummy).map((d) => d.mirror(p.mm));
+    return brokenRules({ kernel, spaces: [p.mm], mirrors, batches: m.deviceList.map(asDummy)[0].batches })[0];
   };
   return { sim: kernel.sim, operations, look, rules };
 }

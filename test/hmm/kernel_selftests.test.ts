@@ -1,5 +1,6 @@
 /** The 29 tests of the kernel's tools/testing/selftests/mm/hmm-tests.c (6.12), by their names. */
 import { describe, expect, test } from "vitest";
+import { asDummy } from "../../lib/devices/dummy/device.ts";
 import {
   PROT_COHERENT_LOCAL,
   PROT_COHERENT_REMOTE,
@@ -226,7 +227,7 @@ describe("anon_teardown", () => {
       async (pages) => {
         const device = { memory: "64 KiB", onFault: "map", coherent } as const;
         const race = litmus("anon_teardown", { pages, device }, ({ m, t, A }) => {
-          const d = m.devices.dev,
+          const d = asDummy(m.devices.dev),
             mirror = d.mirror(A.process.mm),
             half = A.slice(4096 * Math.floor(pages / 2));
           let rc = 1, data = "";

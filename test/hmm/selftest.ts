@@ -1,5 +1,5 @@
 /** What the kernel's hmm-tests.c has around its tests: a process, one or two open devices, buffers. */
-import type { DummyDevice } from "../../lib/devices/dummy/device.ts";
+import { asDummy, type DummyDevice } from "../../lib/devices/dummy/device.ts";
 import {
   dummyCheckExclusive,
   dummyClose,
@@ -50,7 +50,7 @@ export class Fixture {
     const named: Record<string, DummyOptions> = devices === 1 ? { d0: spec } : { d0: spec, d1: spec };
     this.m = machine({ memory: "64 MiB", devices: named, pageTables: 256 });
     this.mm = this.m.kernel.newMm();
-    this.files = this.m.deviceList.map((d) => this.open(d));
+    this.files = this.m.deviceList.map(asDummy).map((d) => this.open(d));
   }
 
   get k() {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { asDummy } from "../../lib/devices/dummy/device.ts";
 import { Search } from "../../lib/explore/search.ts";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import { dummyExclusive, IoctlResult } from "../../lib/devices/dummy/ioctl.ts";
@@ -36,8 +37,8 @@ function small({ device, revert }: Options) {
 type Small = ReturnType<typeof small>;
 
 function rules({ m, p, spaces }: Small): string[] {
-  const mirrors = m.deviceList.map((d) => d.mirror(p.mm));
-  return brokenRules({ kernel: m.kernel, spaces, mirrors, batches: m.deviceList[0]["batches"] });
+  const mirrors = m.deviceList.map(asDummy).map((d) => d.mirror(p.mm));
+  return brokenRules({ kernel: m.kernel, spaces, mirrors, batches: m.deviceList.map(asDummy)[0]["batches"] });
 }
 
 /** Runs a race by many schedules and counts those in which something went wrong. */

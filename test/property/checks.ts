@@ -1,4 +1,5 @@
 /** What must hold of a machine at rest, counted page by page from the outside. */
+import { asDummy } from "../../lib/devices/dummy/device.ts";
 import type { DummyMirror } from "../../lib/devices/dummy/mirror.ts";
 import type { Player } from "../../lib/experiments/conformance/player.ts";
 import type { Kernel } from "../../lib/mm/kernel.ts";
@@ -107,7 +108,7 @@ export function atRest(player: Player): string[] {
       wrong.push(`slot ${slot}: ${n} users, ${slots.get(slot) ?? 0} entries name it`);
     }
   });
-  for (const d of deviceList) {
+  for (const d of deviceList.map(asDummy)) {
     const open = d.mirrors().filter((m) => m.alive);
     // With two open files of a device each ignores the other's migrations: a defect of the test driver, which is kept.
     if (d.spec.quirks && open.length > 1) continue;

@@ -1,6 +1,7 @@
 import process from "node:process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { asDummy } from "../../lib/devices/dummy/device.ts";
 import { conformanceSpec, type RunnerName } from "../../lib/experiments/conformance/machine.ts";
 import { REGION_A } from "../../lib/experiments/conformance/observe.ts";
 import { Player } from "../../lib/experiments/conformance/player.ts";
@@ -106,17 +107,18 @@ test.for<[what: string, breakIt: (p: Player, mm: number, page: (i: number) => nu
     ],
     [
       "a stale mirror",
-      (p, _mm, page) => p.machine.deviceList[0].mirrors()[0].table.set(VPN + 6, page(5), false),
+      (p, _mm, page) => p.machine.deviceList.map(asDummy)[0].mirrors()[0].table.set(VPN + 6, page(5), false),
       /stale/,
     ],
     [
       "a mirror that may write too much",
-      (p, _mm, page) => p.machine.deviceList[0].mirrors()[0].table.set(VPN, page(0), true),
+      (p, _mm, page) => p.machine.deviceList.map(asDummy)[0].mirrors()[0].table.set(VPN, page(0), true),
       /may write/,
     ],
     [
       "exclusive on the device only",
-      (p, _mm, page) => p.machine.deviceList[0].mirrors()[0].table.set(VPN, page(0), false, true),
+      (p, _mm, page) =>
+        p.machine.deviceList.map(asDummy)[0].mirrors()[0].table.set(VPN, page(0), false, true),
       /may write|exclusive on one side/,
     ],
   ],

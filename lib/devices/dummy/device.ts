@@ -22,7 +22,10 @@ import type { Kernel } from "../../mm/kernel.ts";
 import type { DeviceFaultBack } from "../../mm/pages.ts";
 import { defineRevert } from "../../sim/revert.ts";
 import { type Proc, site } from "../../sim/sim.ts";
+import { describe } from "../../arguments.ts";
 import { deviceAccess, type DeviceTiming } from "../access.ts";
+import type { Device } from "../device.ts";
+import type { DeviceTable } from "../table.ts";
 import { bringBack, mapMovedRange, migrateVmas } from "./migration.ts";
 import { DummyMirror, MAX_MIRRORS, type MirrorColumns } from "./mirror.ts";
 import type { DummySpec } from "./spec.ts";
@@ -58,7 +61,7 @@ export interface DevicePhases {
 }
 
 /** One dummy device of a machine. */
-export class DummyDevice {
+export class DummyDevice implements Device {
   /** Who it is to page maps and notifiers: 1 or more. */
   readonly owner: number;
   /** The driver's lock, over the mirrors. */
@@ -145,6 +148,11 @@ export class DummyDevice {
   mirror(mm: number): DummyMirror {
     for (const m of this.opened) if (m.mm === mm) return m;
     return this.open(mm);
+  }
+
+  /** The device's page table of an address space; its mirror is opened on first use. */
+  table(mm: number): DeviceTable {
+    return this.mirror(mm).table;
   }
 
   /** Opens another mirror of an address space, as an open file of the kernel's test driver. */
@@ -300,4 +308,21 @@ export class DummyDevice {
     const fault = (start: number, end: number, write: boolean) => this.fault(a, mirror, start, end, write);
     yield* deviceAccess(this.k, a, mm, table, acc, out, { ...this.timing, fault });
   }
+}
+
+/**
+ * Takes a device for a dummy device.
+ *
+ * @param device a device of a machine, for example `m.devices.d0`
+ * @returns the same
+ * @throws {UsageError} if it is another kind of device, or none
+ */
+export function asDummy(device: Device | undefined): DummyDevice {
+  if (device instanceof DummyDevice) return device;
+  throw new UsageError(
+    `Cannot take a device for a dummy device: got ${
+      describe(device)
+    }; a dummy device is allowed; write for example ` +
+      'm.gpu after machine({ devices: { gpu: "titan-v" } })',
+  );
 }

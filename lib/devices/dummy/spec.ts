@@ -4,6 +4,7 @@
  */
 import { checkOptions, describe, during } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
+import type { DeviceSpec } from "../device.ts";
 import type { DeviceCosts } from "../../profiles/parameters.ts";
 import { compileDevice } from "../../profiles/costs.ts";
 import type { Profile } from "../../profiles/profile.ts";
@@ -11,6 +12,8 @@ import { bytes, formatBytes, nanoseconds, PAGE_SIZE, pages } from "../../units.t
 
 /** What a user may say of a dummy device. */
 export interface DummyOptions {
+  /** The kind of device; this one, if left out. */
+  readonly kind?: "dummy";
   /** A device profile or its name (default "titan-v"), from which come the costs, and what is left out below. */
   readonly profile?: string | Profile;
   /** Device memory, which the CPU cannot address unless it is coherent, in whole pages, for example "12 GiB"; 0 for a device that only mirrors. */
@@ -30,7 +33,9 @@ export interface DummyOptions {
 }
 
 /** A checked, immutable description of a dummy device. */
-export interface DummySpec {
+export interface DummySpec extends DeviceSpec {
+  /** Name of the kind. */
+  readonly kind: "dummy";
   /** Frames of its own memory; 0 for a device that only mirrors. */
   readonly memoryPages: number;
   /** Whether the CPU addresses that memory like its own. */
@@ -50,6 +55,7 @@ export interface DummySpec {
 }
 
 const OPTIONS: Readonly<Record<keyof DummyOptions, true>> = {
+  kind: true,
   profile: true,
   memory: true,
   coherent: true,
@@ -128,12 +134,16 @@ export function checkDummy(options: unknown, name = "dummy"): DummySpec {
     ? cost.granuleBytes
     : during(`${act}: granule`, () => bytes(granule));
   const back = o.faultBackPages ?? 1;
+  const granulePages = powerOfTwo(act, `${formatBytes(granuleBytes)} for granule`, granuleBytes / PAGE_SIZE);
+  const faultBackPages = powerOfTwo(act, `${describe(back)} for faultBackPages`, back);
   return {
+    kind: "dummy",
     memoryPages,
+    migratePages: Math.max(granulePages, faultBackPages),
     coherent,
     onFault,
-    granulePages: powerOfTwo(act, `${formatBytes(granuleBytes)} for granule`, granuleBytes / PAGE_SIZE),
-    faultBackPages: powerOfTwo(act, `${describe(back)} for faultBackPages`, back),
+    granulePages,
+    faultBackPages,
     timeoutNs: during(`${act}: timeout`, () => nanoseconds(timeout ?? "1 s")),
     quirks: quirks === QUIRKS,
     cost,

@@ -3,7 +3,7 @@
  * files on them.
  * @module
  */
-import type { DummyDevice } from "../../devices/dummy/device.ts";
+import { asDummy, type DummyDevice } from "../../devices/dummy/device.ts";
 import type { DummyMirror } from "../../devices/dummy/mirror.ts";
 import { AccessResult, cpuAccess } from "../../mm/access.ts";
 import { mmap, munmap } from "../../mm/mmap.ts";
@@ -89,7 +89,7 @@ const kept = new WeakMap<MachineSpec, Kept>();
 
 function build(spec: MachineSpec): Kept {
   const machine = new Machine(spec), { kernel: k } = machine, mm = k.newMm();
-  for (const d of machine.deviceList) {
+  for (const d of machine.deviceList.map(asDummy)) {
     const mirrors = Array.from({ length: MIRRORS_READY }, () => d.open(mm));
     for (const m of mirrors) machine.complete(d.close(0, m));
   }

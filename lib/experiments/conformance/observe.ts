@@ -2,6 +2,7 @@
  * What the transcripts record, seen on the lab's side: page maps, snapshots, mirrors, events.
  * @module
  */
+import { asDummy } from "../../devices/dummy/device.ts";
 import { dummySnapshot } from "../../devices/dummy/snapshot.ts";
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_VMA_LOCK, FAULT_FLAG_WRITE } from "../../mm/fault_anon.ts";
 import type { Kernel } from "../../mm/kernel.ts";
@@ -173,7 +174,7 @@ export class EventLog {
     const { kernel: k, deviceList } = bench.machine;
     k.notifiers.watch = (_a, e, start) => this.invalidation(e, start);
     k.watchFault = (mm, vpn, flags) => this.fault(mm, vpn, flags);
-    for (const d of deviceList) {
+    for (const d of deviceList.map(asDummy)) {
       d.watchFaultBack = ({ mm, vpn }) => this.add(mm, vpn, (place) => `R:${place}`);
     }
   }

@@ -2,6 +2,7 @@
  * Plays programs on the lab: each operation is the one that the model has under that name.
  * @module
  */
+import { asDummy } from "../../devices/dummy/device.ts";
 import {
   dummyCheckExclusive,
   dummyClose,
@@ -278,8 +279,9 @@ export class Player {
   }
 
   private open(p: PlayedProcess, slot: number, number: number): number {
-    const device = this.bench.machine.devices[`d${number}`];
-    if (device === undefined) return -ENOENT;
+    const found = this.bench.machine.devices[`d${number}`];
+    if (found === undefined) return -ENOENT;
+    const device = asDummy(found);
     this.close(p, slot); // the descriptor is used anew
     p.files.set(slot, { number, device, mirror: device.open(p.mm), users: 1 });
     p.opened = true;

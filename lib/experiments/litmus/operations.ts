@@ -2,6 +2,7 @@
  * The operations of a race as generators of the real ones, each with the words in which the files tell its result.
  * @module
  */
+import { asDummy } from "../../devices/dummy/device.ts";
 import {
   dummyCheckExclusive,
   dummyClose,
@@ -207,8 +208,9 @@ export function* perform(w: World, a: number, l: LitmusOp): Proc<string> {
   const plain = (rc: number): string => rc < 0 ? errnoName(rc) : "ok";
   switch (op.name) {
     case "open": {
-      const number = op.device ?? op.slot!, device = w.machine.devices[`d${number}`];
-      if (device === undefined) return errnoName(-ENOENT);
+      const number = op.device ?? op.slot!, found = w.machine.devices[`d${number}`];
+      if (found === undefined) return errnoName(-ENOENT);
+      const device = asDummy(found);
       p.files.set(op.slot!, { number, device, mirror: device.open(mm), users: 1 });
       p.opened = true;
       return "ok";

@@ -1,5 +1,6 @@
 /** hmm_vma_get_pfns and hmm_vma_fault: each kind of entry, each request, the errors. */
 import { expect, test } from "vitest";
+import { asDummy } from "../../../lib/devices/dummy/device.ts";
 import { makeDeviceExclusiveRange } from "../../../lib/hmm/exclusive.ts";
 import { hmmPfnToPage } from "../../../lib/hmm/v13/flags.ts";
 import * as v13 from "../../../lib/hmm/v13/mod.ts";
@@ -79,8 +80,8 @@ test("a snapshot names every kind of entry", () => {
   const p = m.process(), r = p.mmap(7 * 4096), page = (i: number) => r.slice(i * 4096, "4 KiB");
   p.read(page(1));
   for (const i of [2, 3, 4, 5, 6]) p.write(page(i), i);
-  p.complete(new DeviceThread(m.devices.a, p).migrate(page(3)));
-  p.complete(new DeviceThread(m.devices.b, p).migrate(page(4)));
+  p.complete(new DeviceThread(asDummy(m.devices.a), p).migrate(page(3)));
+  p.complete(new DeviceThread(asDummy(m.devices.b), p).migrate(page(4)));
   p.complete(madvise(m.kernel, 0, p.mm, r.vpn + 5, 1, "pageout"));
   const pfns = new Uint32Array(1);
   function* exclusive() {
@@ -93,9 +94,9 @@ test("a snapshot names every kind of entry", () => {
   const { rc, pfns: found } = snapshot(p, r.vpn, 7);
   expect(rc).toBe(0);
   expect(hmmPfnToPage(found[1])).toBe(0);
-  expect(hmmPfnToPage(found[3])).toBe(m.devices.a.memory!.zone.start);
+  expect(hmmPfnToPage(found[3])).toBe(asDummy(m.devices.a).memory!.zone.start);
   // Looking changes nothing: the pages are where they were.
-  expect([m.devices.a.memory!.used, m.devices.b.memory!.used]).toEqual([1, 1]);
+  expect([asDummy(m.devices.a).memory!.used, asDummy(m.devices.b).memory!.used]).toEqual([1, 1]);
 });
 
 test("a snapshot shows what fork and mprotect left of the permissions", () => {
