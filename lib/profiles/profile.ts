@@ -4,9 +4,17 @@
  * @module
  */
 
+import a100 from "../../datasets/profiles/a100.json" with { type: "json" };
 import connectx from "../../datasets/profiles/connectx.json" with { type: "json" };
 import epyc7551p from "../../datasets/profiles/epyc-7551p.json" with { type: "json" };
+import gh200 from "../../datasets/profiles/gh200.json" with { type: "json" };
+import gtx1080Ti from "../../datasets/profiles/gtx-1080-ti.json" with { type: "json" };
+import h100 from "../../datasets/profiles/h100.json" with { type: "json" };
+import mi300a from "../../datasets/profiles/mi300a.json" with { type: "json" };
+import rtx5080 from "../../datasets/profiles/rtx-5080.json" with { type: "json" };
 import titanV from "../../datasets/profiles/titan-v.json" with { type: "json" };
+import xeDiscrete from "../../datasets/profiles/xe-discrete.json" with { type: "json" };
+import zen32s from "../../datasets/profiles/zen3-2s.json" with { type: "json" };
 import { UsageError } from "../errors.ts";
 import { columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
@@ -18,9 +26,17 @@ import { CERTAINTIES, isKind, PARAMETERS, type ProfileKind } from "./parameters.
 export interface Profile extends ProfileData, Displayable {}
 
 const BUILT_IN: readonly (Pick<ProfileData, "name"> & { readonly kind: string })[] = [
+  a100,
   connectx,
   epyc7551p,
+  gh200,
+  gtx1080Ti,
+  h100,
+  mi300a,
+  rtx5080,
   titanV,
+  xeDiscrete,
+  zen32s,
 ];
 const SET_BY_THE_USER = "set by the user";
 
@@ -32,7 +48,7 @@ const SET_BY_THE_USER = "set by the user";
  *
  * @example
  * ```ts
- * console.log(profileNames("device")); // [ "titan-v" ]
+ * console.log(profileNames("gpu").includes("titan-v")); // true
  * ```
  */
 export function profileNames(kind?: ProfileKind): readonly string[] {

@@ -12,21 +12,26 @@ export type Json = string | number | boolean | readonly Json[] | { readonly [key
 const TEXT: Json = { type: "string", pattern: "\\S" };
 const NAME: Json = { type: "string", pattern: "^[a-z0-9]+([.-][a-z0-9]+)*$" };
 
+const PARAMETER: Json = {
+  type: "object",
+  additionalProperties: false,
+  required: ["value", "unit", "hardware", "source", "certainty"],
+  properties: {
+    value: { type: "number", minimum: 0 },
+    unit: TEXT,
+    hardware: TEXT,
+    source: TEXT,
+    certainty: { enum: CERTAINTIES },
+    note: TEXT,
+  },
+};
+
 function parameterSchema(spec: ParameterSpec): Json {
+  const multiple = spec.multipleOf === 1 ? "a whole number" : `a multiple of ${spec.multipleOf}`;
   return {
-    type: "object",
-    description: `${spec.multipleOf === 1 ? "a whole number" : `a multiple of ${spec.multipleOf}`} in ` +
-      `${spec.least} .. ${spec.most} ${spec.units[0]}, once it is converted`,
-    additionalProperties: false,
-    required: ["value", "unit", "hardware", "source", "certainty"],
-    properties: {
-      value: { type: "number", minimum: 0 },
-      unit: { enum: spec.units },
-      hardware: TEXT,
-      source: TEXT,
-      certainty: { enum: CERTAINTIES },
-      note: TEXT,
-    },
+    $ref: "#/$defs/parameter",
+    description: `converted, ${multiple} in ${spec.least} .. ${spec.most} ${spec.units[0]}`,
+    properties: { unit: { enum: spec.units } },
   };
 }
 
@@ -79,5 +84,6 @@ export function profileSchema(): { readonly [key: string]: Json } {
       parameters: { type: "object" },
     },
     allOf: kinds.map(kindSchema),
+    $defs: { parameter: PARAMETER },
   };
 }

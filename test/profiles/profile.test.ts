@@ -33,8 +33,10 @@ describe("profile()", () => {
 
   test("lists the names of the wanted kind and the nearest one", () => {
     expect(refusal(() => profile("titanv"))).toBe(
-      'Cannot find a profile: got "titanv"; allowed is one of connectx, epyc-7551p, titan-v, or a profile of your own through ' +
-        "checkProfile(); did you mean titan-v?",
+      'Cannot find a profile: got "titanv"; allowed is one of ' +
+        `${
+          profileNames().join(", ")
+        }, or a profile of your own through checkProfile(); did you mean titan-v?`,
     );
     const host = refusal(() => profile("epyc", "host"));
     expect(host).toContain("Cannot find a host profile");
@@ -49,8 +51,11 @@ describe("profile()", () => {
 });
 
 test("profileNames() lists all, or those of a kind", () => {
-  expect(profileNames()).toEqual(["connectx", "epyc-7551p", "titan-v"]);
-  expect(profileNames("host")).toEqual(["epyc-7551p"]);
+  expect(profileNames("host")).toEqual(["epyc-7551p", "zen3-2s"]);
+  expect(profileNames("nic")).toEqual(["connectx"]);
+  expect(profileNames("device")).toEqual(profileNames("gpu"));
+  const kinds = (["host", "gpu", "nic"] as const).flatMap((kind) => profileNames(kind));
+  expect(kinds.sort()).toEqual([...profileNames()]);
 });
 
 describe("checkProfile()", () => {
