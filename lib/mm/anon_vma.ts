@@ -10,6 +10,8 @@ import type { Sim } from "../sim/sim.ts";
 
 /** A place where a page may be mapped. */
 export interface Mapping {
+  /** Address space. */
+  readonly mm: number;
   /** Row of the vma. */
   readonly vma: number;
   /** Virtual page at which the vma maps the page, if it does. */
@@ -18,6 +20,7 @@ export interface Mapping {
 
 /** What the reverse map reads of vmas. */
 export interface VmaColumns {
+  readonly mm: Uint16Array;
   readonly start: Float64Array;
   readonly end: Float64Array;
   readonly pgoff: Float64Array;
@@ -210,10 +213,12 @@ export class AnonVmas {
    * @param index its place in it
    */
   places(anon: number, index: number): Mapping[] {
-    const { vmas: { start, end, pgoff } } = this, found: { vma: number; vpn: number; entry: number }[] = [];
+    const { vmas: { mm, start, end, pgoff } } = this, found: (Mapping & { entry: number })[] = [];
     for (let l = this.firstOfAnon[anon]; l !== 0; l = this.linkNextOfAnon[l]) {
       const vma = this.linkVma[l] - 1, vpn = start[vma] + (index - pgoff[vma]);
-      if (vpn >= start[vma] && vpn < end[vma]) found.push({ vma, vpn, entry: this.linkEntry[l] });
+      if (vpn >= start[vma] && vpn < end[vma]) {
+        found.push({ mm: mm[vma], vma, vpn, entry: this.linkEntry[l] });
+      }
     }
     if (found.length > 1) found.sort((a, b) => pgoff[a.vma] - pgoff[b.vma] || a.entry - b.entry);
     return found;

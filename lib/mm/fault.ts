@@ -49,6 +49,7 @@ import { swapIn } from "./swap.ts";
 import { VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_ENTRY = site("cpu fault: before it takes a lock");
+const AT_WP = site("write fault: waiting for the page-table lock");
 const AT_COPIED = site("write fault: page copied, not yet mapped");
 const AT_CLEARED = site("write fault: entry cleared, translation not yet flushed");
 const AT_NOTIFY = site("write fault: notifying");
@@ -79,7 +80,14 @@ function reuseAnon(k: Kernel, a: number, vma: number, pfn: number): boolean {
 /** A write to a page that is mapped read-only in a writable vma: do_wp_page(). */
 function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, flags: number): Proc<number> {
   const { sim, pages, tables, cost, phase } = k;
-  const leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511), old = tables.pfn[e];
+  const leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511);
+  if (tables.locked[leaf >>> 9]) {
+    sim.call(a, AT_WP, vpn, vma, flags);
+    yield* k.waitPtl(a, leaf);
+    sim.ret(a);
+    if ((tables.kind[e] & (PTE_KIND | PTE_WRITE)) !== PTE_PRESENT) return VM_FAULT_DONE;
+  }
+  const old = tables.pfn[e];
   const shared = (k.vmas.flags[vma] & VM_SHARED) !== 0, unshare = (flags & FAULT_FLAG_UNSHARE) !== 0;
   if (shared || old !== ZERO_PFN && (pages.flags[old] & PG_ANON_EXCLUSIVE || reuseAnon(k, a, vma, old))) {
     if (unshare) return VM_FAULT_DONE;

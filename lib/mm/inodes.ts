@@ -92,7 +92,7 @@ export class Inodes {
     sim.spend(a, k.phase.clear, k.cost.pageClearNs);
     const e = leaf + (index & 511);
     if (this.cache.kind[e] === PTE_SWAP) {
-      k.swap.read(k, this.cache.pfn[e], pfn, false);
+      k.swap.read(k, a, this.cache.pfn[e], pfn, false);
       k.swap.put(k, a, this.cache.pfn[e]);
     } else pages.clear(pfn);
     pages.inode[pfn] = inode;

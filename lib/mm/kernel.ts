@@ -7,6 +7,7 @@ import { UsageError } from "../errors.ts";
 import { Locks } from "../sim/locks.ts";
 import { defineRevert } from "../sim/revert.ts";
 import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
+import type { Mapping } from "./anon_vma.ts";
 import { Inodes } from "./inodes.ts";
 import { Notifiers } from "./notifier.ts";
 import { Pages, type Zone } from "./pages.ts";
@@ -79,6 +80,8 @@ export interface Phases {
   readonly copy: number;
   /** Clearing page-table entries. */
   readonly zap: number;
+  /** Reclaiming page frames: isolating pages and taking them out of the page tables. */
+  readonly reclaim: number;
   /** Changing the permission of page-table entries. */
   readonly protect: number;
   /** Interrupting other CPUs to flush their TLBs. */
@@ -129,6 +132,10 @@ export class Kernel {
   readonly kindSyscall: number;
   /** Counter pgfault. */
   readonly pgfault: number;
+  /** Counter pswpin: pages read from swap. */
+  readonly pswpin: number;
+  /** Counter pswpout: pages written to swap. */
+  readonly pswpout: number;
 
   /** Root table by address space. */
   readonly root: Uint32Array;
@@ -200,6 +207,7 @@ export class Kernel {
       access: p("access"),
       copy: p("copy"),
       zap: p("zap"),
+      reclaim: p("reclaim"),
       protect: p("protect"),
       tlb: p("cpu tlb flush"),
       collect: p("migrate: collect"),
@@ -209,6 +217,8 @@ export class Kernel {
     this.kindCpuFault = sim.spans.kind("cpu fault");
     this.kindSyscall = sim.spans.kind("system call");
     this.pgfault = sim.counters.define("pgfault");
+    this.pswpin = sim.counters.define("pswpin");
+    this.pswpout = sim.counters.define("pswpout");
   }
 
   /**
@@ -243,10 +253,11 @@ export class Kernel {
   }
 
   /** The places where a page may be mapped, in the order of a walk of its reverse map. */
-  places(pfn: number): { readonly vma: number; readonly vpn: number }[] {
+  places(pfn: number): Mapping[] {
     const { pages, vmas } = this, inode = pages.inode[pfn], index = pages.index[pfn];
     if (inode === 0) return vmas.mapping(pages.mapping[pfn], index);
     return vmas.mappingFile(inode, index, index + 1).map((vma) => ({
+      mm: vmas.mm[vma],
       vma,
       vpn: vmas.start[vma] + (index - vmas.pgoff[vma]),
     }));

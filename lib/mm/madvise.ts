@@ -13,7 +13,7 @@ import { mergeVma, splitEnds } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { HUGE_PAGES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
 import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_SWAP, PTE_YOUNG, VPN_END } from "./pagetable.ts";
-import { pageOut } from "./swap.ts";
+import { pageOut } from "./reclaim.ts";
 import {
   VM_DONTCOPY,
   VM_HUGEPAGE,

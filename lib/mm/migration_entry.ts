@@ -5,9 +5,8 @@
  * page where it is then (try_to_migrate() and remove_migration_ptes() of the kernel).
  * @module
  */
-import { type Proc, site } from "../sim/sim.ts";
+import type { Proc } from "../sim/sim.ts";
 import type { Kernel } from "./kernel.ts";
-import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY } from "./pages.ts";
 import {
   PTE_ANON_EXCLUSIVE,
@@ -15,52 +14,47 @@ import {
   PTE_DIRTY,
   PTE_KIND,
   PTE_MIGRATION,
-  PTE_NONE,
   PTE_PRESENT,
   PTE_PROTNONE,
   PTE_WRITE,
 } from "./pagetable.ts";
+import { type RmapWalk, rmapWalk } from "./rmap.ts";
 import { VM_ACCESS_FLAGS } from "./vma.ts";
 
-const AT_PTL = site("migration entry: waiting for a page-table lock");
+/** Entries of a page into migration entries: try_to_migrate_one(). */
+const TO_MIGRATION: RmapWalk = {
+  clears: true,
+  done: (k, pfn) => k.pages.mapcount[pfn] === 0,
+  visit(k, _a, _vma, e, pfn) {
+    const { pages, tables } = k, kind = tables.kind[e] & PTE_KIND;
+    if (tables.pfn[e] !== pfn || (kind !== PTE_PRESENT && kind !== PTE_DEVICE)) return 0;
+    if (tables.kind[e] & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
+    const exclusive = pages.flags[pfn] & PG_ANON_EXCLUSIVE ? PTE_ANON_EXCLUSIVE : 0;
+    pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
+    tables.kind[e] = PTE_MIGRATION | (tables.kind[e] & PTE_WRITE) | exclusive;
+    pages.mapcount[pfn]--;
+    pages.refcount[pfn]--;
+    return 1;
+  },
+};
+
+/** Migration entries of a page into entries of `to`: remove_migration_pte(). */
+const FROM_MIGRATION: RmapWalk = {
+  clears: false,
+  done: () => false,
+  visit: (k, _a, vma, e, pfn, to) => restoreEntry(k, vma, e, pfn, to),
+};
 
 /**
  * Replaces every remaining entry of a page by a migration entry, in all address spaces: try_to_migrate().
  *
  * Each address space that the walk visits hears of it, whether or not it still maps the page; the walk ends as soon as
  * nobody does.
+ *
+ * @returns how many entries it replaced
  */
-export function* tryToMigrate(k: Kernel, a: number, pfn: number): Proc {
-  const { pages, vmas, tables, sim } = k;
-  for (const { vma, vpn } of k.places(pfn)) {
-    if (pages.mapcount[pfn] === 0) return;
-    const mm = vmas.mm[vma];
-    const e: Invalidation = {
-      mm,
-      start: vpn,
-      end: vpn + 1,
-      event: MMU_NOTIFY_CLEAR,
-      owner: 0,
-      blockable: true,
-      seq: 0,
-    };
-    sim.call(a, AT_PTL, pfn, vpn, mm);
-    yield* k.notifiers.start(a, e);
-    const entry = tables.entry(k.root[mm], vpn);
-    if (entry >= 0) yield* k.waitPtl(a, entry - (vpn & 511));
-    sim.ret(a);
-    const kind = entry < 0 ? PTE_NONE : tables.kind[entry] & PTE_KIND;
-    if (entry >= 0 && tables.pfn[entry] === pfn && (kind === PTE_PRESENT || kind === PTE_DEVICE)) {
-      if (tables.kind[entry] & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
-      const exclusive = pages.flags[pfn] & PG_ANON_EXCLUSIVE ? PTE_ANON_EXCLUSIVE : 0;
-      pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
-      tables.kind[entry] = PTE_MIGRATION | (tables.kind[entry] & PTE_WRITE) | exclusive;
-      pages.mapcount[pfn]--;
-      pages.refcount[pfn]--;
-      k.flushTlb(a, mm, vpn, vpn + 1);
-    }
-    k.notifiers.end(a, e);
-  }
+export function tryToMigrate(k: Kernel, a: number, pfn: number): Proc<number> {
+  return rmapWalk(k, a, pfn, TO_MIGRATION);
 }
 
 /** Whether only this vma can map a page of `anon`: true of every page that no fork ever shared. */
@@ -104,27 +98,19 @@ export function* removeMigrationEntries(
   page: number,
   to: number,
 ): Proc {
-  const { pages, vmas, tables, sim } = k, anon = pages.mapping[page];
-  if (isSole(k, vma, anon)) {
-    const leaf = tables.leaf(k.root[mm], vpn);
-    if (leaf >= 0) yield* k.waitPtl(a, leaf);
-    if (leaf >= 0) restoreEntry(k, vma, leaf + (vpn & 511), page, to);
+  if (!isSole(k, vma, k.pages.mapping[page])) {
+    yield* rmapWalk(k, a, page, FROM_MIGRATION, to);
     return;
   }
-  for (const at of k.places(page)) {
-    const e = tables.entry(k.root[vmas.mm[at.vma]], at.vpn);
-    if (e < 0) continue;
-    sim.call(a, AT_PTL, page, to, at.vpn);
-    yield* k.waitPtl(a, e - (at.vpn & 511));
-    sim.ret(a);
-    restoreEntry(k, at.vma, e, page, to);
-  }
+  const leaf = k.tables.leaf(k.root[mm], vpn);
+  if (leaf >= 0) yield* k.waitPtl(a, leaf);
+  if (leaf >= 0) restoreEntry(k, vma, leaf + (vpn & 511), page, to);
 }
 
-/** Replaces one migration entry: remove_migration_pte(). Anything else at the place stays. */
-function restoreEntry(k: Kernel, vma: number, e: number, page: number, to: number): void {
+/** Replaces one migration entry: remove_migration_pte(). Anything else at the place stays, and the answer is 0. */
+function restoreEntry(k: Kernel, vma: number, e: number, page: number, to: number): number {
   const { tables, pages } = k, pte = tables.kind[e];
-  if ((pte & PTE_KIND) !== PTE_MIGRATION || tables.pfn[e] !== page) return;
+  if ((pte & PTE_KIND) !== PTE_MIGRATION || tables.pfn[e] !== page) return 0;
   const write = pte & PTE_WRITE;
   if (pages.isDevicePrivate(to)) tables.kind[e] = PTE_DEVICE | write;
   else {
@@ -135,4 +121,5 @@ function restoreEntry(k: Kernel, vma: number, e: number, page: number, to: numbe
   if (pte & (PTE_ANON_EXCLUSIVE | PTE_WRITE)) pages.flags[to] |= PG_ANON_EXCLUSIVE;
   pages.mapcount[to]++;
   pages.refcount[to]++;
+  return 1;
 }

@@ -1,18 +1,18 @@
 /**
- * Swap: slots with their users, the swap cache, page-out and the way back.
+ * Swap: slots with their users, the swap cache, and the way back into memory.
  *
  * A slot is counted by the entries that name it. A page in the swap cache is that slot's content in memory; the cache
- * holds a reference to it. Write-back is done when it is asked for: there is no page under write-back at rest.
+ * holds a reference to it. The way out is in reclaim.ts, which also says what a swap device is here.
  * @module
  */
 import { allocPage } from "./alloc.ts";
-import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
+import { transferNs } from "../profiles/transfer.ts";
+import { type Proc, type Sim, site } from "../sim/sim.ts";
+import { PAGE_SIZE } from "../units.ts";
 import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
-import { trySplitFolio } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
-import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_LOCKED, PG_LRU, ZERO_PFN } from "./pages.ts";
+import { PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU } from "./pages.ts";
 import {
   PTE_ANON_EXCLUSIVE,
   PTE_DIRTY,
@@ -24,9 +24,6 @@ import {
 } from "./pagetable.ts";
 import { VM_LOCKED, VM_WRITE } from "./vma.ts";
 
-const AT_NOTIFY = site("page-out: notifying");
-const AT_PAGE = site("page-out: one page");
-const AT_ISOLATED = site("page-out: isolated, not yet locked");
 const AT_LOCK = site("swap-in: taking the page lock");
 
 /** The slots of a swap device. */
@@ -36,6 +33,8 @@ export class SwapSlots {
   /** Page in the swap cache by slot, plus 1; 0 for none. */
   private readonly cached: Uint32Array;
   private readonly word: Uint32Array;
+  /** [0] a slot below which all are in use, [1] slots in use */
+  private readonly count: Uint32Array;
   private readonly words: number;
 
   /**
@@ -50,15 +49,40 @@ export class SwapSlots {
     this.users = sim.state.u16("swap.users", slots);
     this.cached = sim.state.u32("swap.cached", slots);
     this.word = sim.state.u32("swap.word", slots * wordsPerPage);
+    this.count = sim.state.u32("swap.count", 2);
+  }
+
+  /** Slots in use: named by an entry, or of a page in the swap cache. */
+  get used(): number {
+    return this.count[1];
+  }
+
+  /** Whether no slot is free. */
+  isFull(): boolean {
+    return this.count[1] === this.users.length;
+  }
+
+  /** Whether more than half of the slots are in use, so that pages in memory had better not keep theirs: vm_swap_full(). */
+  isScarce(): boolean {
+    return 2 * this.count[1] > this.users.length;
   }
 
   /** Takes the lowest free slot for a page and puts the page into the swap cache: add_to_swap(). -1 when swap is full. */
   add(k: Kernel, pfn: number): number {
-    let slot = 0;
-    while (slot < this.users.length && (this.users[slot] !== 0 || this.cached[slot] !== 0)) slot++;
-    if (slot === this.users.length) return -1;
+    if (this.isFull()) return -1;
+    let slot = this.count[0];
+    while (this.users[slot] !== 0 || this.cached[slot] !== 0) slot++;
+    this.count[0] = slot + 1;
+    this.count[1]++;
     this.enter(k, slot, pfn);
     return slot;
+  }
+
+  /** Gives a slot back that no entry names any more and that has no page in the swap cache; others stay. */
+  private free(slot: number): void {
+    if (this.users[slot] !== 0 || this.cached[slot] !== 0) return;
+    this.count[1]--;
+    if (slot < this.count[0]) this.count[0] = slot;
   }
 
   /** Puts a page into the swap cache under a slot. */
@@ -79,17 +103,21 @@ export class SwapSlots {
     for (let i = 0; i < words; i++) this.word[slot * words + i] = word[pfn * words + i];
   }
 
-  /** Fills a page from a slot; `enter` keeps it in the swap cache. */
-  read(k: Kernel, slot: number, pfn: number, enter: boolean): void {
-    const { word } = k.pages, { words } = this;
+  /** Fills a page from a slot: swap_read_folio(). `enter` keeps it in the swap cache. */
+  read(k: Kernel, a: number, slot: number, pfn: number, enter: boolean): void {
+    const { word } = k.pages, { words } = this, { sim, cost, phase } = k;
     for (let i = 0; i < words; i++) word[pfn * words + i] = this.word[slot * words + i];
     if (enter) this.enter(k, slot, pfn);
+    sim.spend(a, phase.copy, transferNs(PAGE_SIZE, 0, cost.copyBytesPerSecond));
+    sim.counters.values[k.pswpin]++;
   }
 
   /** Takes a page out of the swap cache, and its reference with it. */
   remove(k: Kernel, a: number, pfn: number): void {
-    this.cached[k.pages.swap[pfn] - 1] = 0;
+    const slot = k.pages.swap[pfn] - 1;
+    this.cached[slot] = 0;
     k.pages.swap[pfn] = 0;
+    this.free(slot);
     k.pages.put(a, pfn);
   }
 
@@ -100,131 +128,21 @@ export class SwapSlots {
     return true;
   }
 
+  /** One entry less names a slot; a page in the swap cache stays there. */
+  release(slot: number): void {
+    this.users[slot]--;
+    this.free(slot);
+  }
+
   /** One entry less names a slot; a page that only the cache still has goes too: free_swap_and_cache(). */
   put(k: Kernel, a: number, slot: number): void {
-    this.users[slot]--;
+    this.release(slot);
     const pfn = this.lookup(slot);
     if (this.users[slot] > 0 || pfn < 0 || k.pages.mapcount[pfn] > 0 || k.pages.flags[pfn] & PG_LOCKED) {
       return;
     }
     this.remove(k, a, pfn);
   }
-}
-
-/**
- * Reclaims the pages of a range that this vma alone maps: MADV_PAGEOUT, page by page in the order of addresses.
- *
- * Pages that somebody else maps, holds or has locked stay; pages marked by MADV_FREE and clean are dropped.
- */
-export function* pageOut(k: Kernel, a: number, mm: number, start: number, end: number): Proc {
-  const { sim, tables, pages } = k, root = k.root[mm];
-  for (let v = tables.nextLive(root, start, end); v < end; v = tables.nextLive(root, v + 1, end)) {
-    const huge = tables.huge(root, v), e = huge >= 0 ? huge : tables.entry(root, v);
-    if ((tables.kind[e] & PTE_KIND) !== PTE_PRESENT) continue;
-    let pfn = tables.pfn[e];
-    if (huge >= 0 && pfn !== ZERO_PFN) pfn += v & 511;
-    if (pfn === ZERO_PFN || pages.mapcount[pages.head(pfn)] > 1) {
-      if (huge >= 0) v += 511 - (v & 511); // the whole of it stays
-      continue;
-    }
-    if (pages.flags[pfn] & PG_LARGE) {
-      sim.call(a, AT_PAGE, v, start, end);
-      yield* trySplitFolio(k, a, pfn);
-      sim.ret(a);
-      v--; // look again: it may be a small page now
-      if (pages.flags[pfn] & PG_LARGE) v++;
-      continue;
-    }
-    if (pages.mapcount[pfn] !== 1 || !(pages.flags[pfn] & PG_LRU)) continue;
-    // Off its list under the page-table lock (folio_isolate_lru); the page's lock comes later and is only tried.
-    pages.flags[pfn] &= ~PG_LRU;
-    pages.refcount[pfn]++;
-    sim.call(a, AT_PAGE, v, start, end);
-    if (sim.due(a)) {
-      sim.mark(a, AT_ISOLATED, pfn);
-      yield DUE;
-    }
-    yield* reclaimPage(k, a, pfn);
-    sim.ret(a);
-  }
-}
-
-/** Reclaims one page that is isolated: what shrink_folio_list() does to it. */
-function* reclaimPage(k: Kernel, a: number, pfn: number): Proc {
-  const { pages, swap, inodes } = k, file = pages.inode[pfn] !== 0;
-  if (pages.trylock(pfn)) {
-    const lazy = (pages.flags[pfn] & PG_LAZYFREE) !== 0;
-    if (file || lazy || pages.swap[pfn] !== 0 || swap.add(k, pfn) >= 0) {
-      yield* tryToUnmap(k, a, pfn);
-      const expected = 1 + (file ? 1 : 0) + (pages.swap[pfn] !== 0 ? 1 : 0);
-      if (pages.mapcount[pfn] === 0 && pages.refcount[pfn] === expected) {
-        if (file) inodes.swapOut(k, a, pfn);
-        else if (pages.swap[pfn] !== 0) {
-          swap.writeBack(k, pfn);
-          swap.remove(k, a, pfn);
-        }
-      }
-    }
-    pages.unlock(pfn);
-  }
-  pages.flags[pfn] |= PG_LRU; // back on its list, unless this was the last reference
-  pages.put(a, pfn);
-}
-
-/** Takes a page out of every page table; anonymous pages leave a swap entry: try_to_unmap(). */
-function* tryToUnmap(k: Kernel, a: number, pfn: number): Proc {
-  const { sim, pages, tables, vmas } = k;
-  for (const { vma, vpn } of k.places(pfn)) {
-    if (pages.mapcount[pfn] === 0) return;
-    const mm = vmas.mm[vma];
-    if (vmas.flags[vma] & VM_LOCKED) return;
-    const event: Invalidation = {
-      mm,
-      start: vpn,
-      end: vpn + 1,
-      event: MMU_NOTIFY_CLEAR,
-      owner: 0,
-      blockable: true,
-      seq: 0,
-    };
-    sim.call(a, AT_NOTIFY, pfn, vpn, mm);
-    yield* k.notifiers.start(a, event);
-    const e = tables.entry(k.root[mm], vpn);
-    if (e >= 0) yield* k.waitPtl(a, e - (vpn & 511));
-    sim.ret(a);
-    if (e >= 0 && (tables.kind[e] & PTE_KIND) === PTE_PRESENT && tables.pfn[e] === pfn) {
-      unmapEntry(k, a, mm, e, pfn);
-    }
-    k.flushTlb(a, mm, vpn, vpn + 1);
-    k.notifiers.end(a, event);
-  }
-}
-
-/** Takes one entry of a page away, unless the page turns out to be wanted: the core of try_to_unmap_one(). */
-function unmapEntry(k: Kernel, a: number, mm: number, e: number, pfn: number): void {
-  const { pages, tables, swap } = k, kind = tables.kind[e], exclusive = pages.flags[pfn] & PG_ANON_EXCLUSIVE;
-  if (pages.flags[pfn] & PG_LAZYFREE) {
-    // Written again since MADV_FREE, or held by somebody: it stays, as an ordinary page.
-    if (kind & PTE_DIRTY || pages.refcount[pfn] !== 2) {
-      pages.flags[pfn] &= ~PG_LAZYFREE;
-      return;
-    }
-    tables.clear(e);
-    k.rssAnon[mm]--;
-  } else if (pages.inode[pfn] !== 0) {
-    if (kind & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
-    tables.clear(e);
-    k.rssFile[mm]--;
-  } else {
-    if (exclusive && pages.pins[pfn] > 0) return; // folio_try_share_anon_rmap() refuses
-    swap.users[pages.swap[pfn] - 1]++;
-    pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
-    tables.set(e, PTE_SWAP | (exclusive ? PTE_ANON_EXCLUSIVE : 0), pages.swap[pfn] - 1);
-    k.rssAnon[mm]--;
-    k.rssSwap[mm]++;
-  }
-  pages.mapcount[pfn]--;
-  pages.put(a, pfn);
 }
 
 /**
@@ -245,23 +163,26 @@ export function* swapIn(
   const { sim, pages, tables, swap, vmas } = k, leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511);
   const slot = tables.pfn[e];
   if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
-  let pfn = swap.lookup(slot), fresh = false;
+  let pfn = swap.lookup(slot);
+  const cached = pfn >= 0 || swap.users[slot] !== 1;
   if (pfn >= 0) pages.refcount[pfn]++;
   else {
     pfn = allocPage(k, a);
     if (pfn < 0) return VM_FAULT_OOM;
-    fresh = swap.users[slot] === 1;
-    swap.read(k, slot, pfn, !fresh);
-    pages.flags[pfn] |= PG_LRU;
+    if (cached) swap.read(k, a, slot, pfn, true);
   }
-  sim.call(a, AT_LOCK, vpn, pfn, slot, fresh ? 1 : 0);
+  sim.call(a, AT_LOCK, vpn, pfn, slot, cached ? 1 : 0);
   while (!pages.trylock(pfn)) yield* pages.waitUnlocked(a, pfn);
   yield* k.waitPtl(a, leaf);
   sim.ret(a);
-  if ((tables.kind[e] & PTE_KIND) === PTE_SWAP && tables.pfn[e] === slot) {
-    const exclusive = fresh || (tables.kind[e] & PTE_ANON_EXCLUSIVE) !== 0,
+  // While we waited the slot may have got other content: by its page in the swap cache, or by its only entry, it is known.
+  const same = cached ? swap.lookup(slot) === pfn : swap.lookup(slot) < 0 && swap.users[slot] === 1;
+  if ((tables.kind[e] & PTE_KIND) === PTE_SWAP && tables.pfn[e] === slot && same) {
+    if (!cached) swap.read(k, a, slot, pfn, false);
+    const exclusive = !cached || (tables.kind[e] & PTE_ANON_EXCLUSIVE) !== 0,
       write = (flags & FAULT_FLAG_WRITE) !== 0;
-    swap.users[slot]--;
+    swap.release(slot);
+    pages.flags[pfn] |= PG_LRU;
     // A writer wants the page alone: out of the swap cache with it, if only the cache and we have it.
     if (pages.swap[pfn] !== 0 && (vmas.flags[vma] & VM_LOCKED || write && pages.refcount[pfn] === 2)) {
       swap.tryRemove(k, a, pfn);
