@@ -56,7 +56,8 @@ export { checkProfile, type Profile, profile, profileNames, withParameters } fro
 export type { Device, DeviceSpec, DriverThread } from "./devices/device.ts";
 export type { DummyOptions, DummySpec } from "./devices/dummy/spec.ts";
 export type { AnyDeviceSpec, DeviceChoice, DeviceOf } from "./devices/kinds.ts";
-export { Machine, machine, type RunOptions } from "./machine/machine.ts";
+export type { NodeOptions, NodeSpec } from "./machine/nodes.ts";
+export { Machine, machine, type ProcessOptions, type RunOptions } from "./machine/machine.ts";
 export { Process, type Protection, Region, type Word } from "./machine/process.ts";
 export { type ActorOutcome, Run, type RunEnd } from "./machine/run.ts";
 export type { MachineOptions, MachineSpec } from "./machine/spec.ts";
@@ -214,6 +215,7 @@ export type { Accesses } from "./mm/access.ts";
 export type { AnonVmas, Mapping } from "./mm/anon_vma.ts";
 export type { Inodes } from "./mm/inodes.ts";
 export type { Kernel, KernelSpec, Phases } from "./mm/kernel.ts";
+export type { Nodes } from "./mm/numa.ts";
 export type { Invalidation, ListNotifierOps, NotifierOps, Notifiers } from "./mm/notifier.ts";
 export type { DeviceFaultBack, PagemapOps, Pages, Zone } from "./mm/pages.ts";
 export type { PageTables } from "./mm/pagetable.ts";

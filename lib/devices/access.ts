@@ -71,7 +71,7 @@ export function* deviceAccess(
         const e = leaf + (v & 511), flags = kind[e];
         if ((flags & PTE_KIND) !== PTE_PRESENT || (write && !(flags & PTE_WRITE))) break;
         const i = pfn[e] * pages.wordsPerPage;
-        if (pfn[e] < k.ram.end) remote++;
+        if (pfn[e] < k.pages.ramEnd) remote++;
         if (write) pages.word[i] = value + v;
         else if (out.keepWords || out.check) out.note(v, pages.word[i], (value + v) >>> 0);
       }

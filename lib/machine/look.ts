@@ -42,7 +42,7 @@ function entryName(k: Kernel, e: number, pfn: number): string {
 /** Where a frame is, in words. */
 function place(k: Kernel, pfn: number): string {
   const zone = k.pages.zoneOf(pfn);
-  if (zone.type === MEMORY_SYSTEM) return "RAM";
+  if (zone.type === MEMORY_SYSTEM) return zone.name;
   return zone.type === MEMORY_DEVICE_COHERENT ? `${zone.name}, coherent` : zone.name;
 }
 

@@ -18,8 +18,15 @@ import type { Proc } from "../sim/sim.ts";
 import { formatBytes, formatCount } from "../units.ts";
 import { Process } from "./process.ts";
 import { type ActorOutcome, Run, type RunEnd } from "./run.ts";
+import { checkNode } from "./nodes.ts";
 import { checkMachine, type MachineOptions, type MachineSpec } from "./spec.ts";
 import type { Progress, Started, Workload } from "./workload.ts";
+
+/** How a process begins. */
+export interface ProcessOptions {
+  /** NUMA node of the CPU on which it runs (default 0). */
+  readonly node?: number;
+}
 
 /** How a run is driven, and what it keeps. */
 export interface RunOptions {
@@ -136,11 +143,24 @@ export class Machine implements Displayable {
   /**
    * Makes a process with an empty address space.
    *
+   * @param options `node`: NUMA node of the CPU on which it runs (default 0)
    * @returns the process
-   * @throws {UsageError} when there are as many as the machine was built for: `machine({ processes })`
+   * @throws {UsageError} when there are as many as the machine was built for: `machine({ processes })`; for a node that
+   * the machine does not have
+   *
+   * @example
+   * ```ts
+   * import { machine } from "hmmlab";
+   *
+   * const m = machine({ memory: "64 MiB", nodes: 2 }), p = m.process({ node: 1 }), heap = p.mmap("8 KiB");
+   * p.write(heap, 1);
+   * console.log(p.nodes(heap)); // [ 1, 1 ]
+   * ```
    */
-  process(): Process {
-    return new Process(this);
+  process(options: ProcessOptions = {}): Process {
+    checkOptions("make a process", options, { node: true }, "{ node: 1 }");
+    const { node = 0 } = options;
+    return new Process(this, checkNode("make a process", "node", node, this.kernel.nodes.count));
   }
 
   /**
@@ -206,6 +226,7 @@ export class Machine implements Displayable {
             "map its memory with this machine's process()",
         );
       }
+      if (w.node !== undefined) checkNode(`run "${name}"`, "node", w.node, this.kernel.nodes.count);
       if (w.together?.some((other) => workloads.filter((x) => x === other).length !== 1)) {
         throw new UsageError(
           `Cannot run "${name}": it takes turns with others; all workloads that inTurns returned are needed, each once; ` +
@@ -222,7 +243,7 @@ export class Machine implements Displayable {
   ): { actors: Actor[]; started: Started[]; threads: number[] } {
     this.usable();
     this.checkWorkloads(workloads);
-    const { sim, cpus } = this.kernel, entries = Object.entries(workloads);
+    const { sim, cpus, nodes } = this.kernel, entries = Object.entries(workloads);
     this.resetAccounts();
     cpus.fill(0);
     for (const [, w] of entries) {
@@ -233,6 +254,7 @@ export class Machine implements Displayable {
     for (const d of this.deviceList) d.startRecords?.(records);
     const started = entries.map(([name, w], i) => {
       sim.actorNames[i + 1] = name;
+      nodes.run(i + 1, w.node ?? w.process?.node ?? 0);
       return w.start(this, i + 1);
     });
     const actors = started.map((s, i): Actor => ({ a: i + 1, proc: s.proc }));

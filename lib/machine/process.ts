@@ -11,6 +11,7 @@ import { exitMm } from "../mm/exit.ts";
 import { forkMm } from "../mm/fork.ts";
 import { type Advice, ADVICES, madvise } from "../mm/madvise.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
+import { pageNode } from "../mm/move_pages.ts";
 import { VPN_END } from "../mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
 import type { Proc } from "../sim/sim.ts";
@@ -195,15 +196,19 @@ export class Process {
   readonly mm: number;
   /** The machine that runs it. */
   readonly machine: Machine;
+  /** NUMA node of the CPU on which it runs, if its threads and workloads do not say otherwise. */
+  readonly node: number;
 
   /**
    * Use {@linkcode Machine.process} or {@linkcode Process.fork}.
    *
    * @param machine the machine that runs it
+   * @param node NUMA node of its CPU
    * @param mm its address space; a new one if left out
    */
-  constructor(machine: Machine, mm: number = machine.kernel.newMm()) {
+  constructor(machine: Machine, node: number = 0, mm: number = machine.kernel.newMm()) {
     this.machine = machine;
+    this.node = node;
     this.mm = mm;
   }
 
@@ -214,8 +219,8 @@ export class Process {
    * @throws {UsageError} when the machine has no room for another process or its tables
    */
   fork(): Process {
-    const { machine } = this, child = machine.complete(forkMm(machine.kernel, 0, this.mm));
-    if (child >= 0) return new Process(machine, child);
+    const { machine } = this, child = this.complete(forkMm(machine.kernel, 0, this.mm));
+    if (child >= 0) return new Process(machine, this.node, child);
     throw new UsageError(
       `Cannot fork: got ${
         errnoName(child)
@@ -226,7 +231,7 @@ export class Process {
 
   /** Ends the process: its pages are dropped, its subscribers told, its number is not used again. */
   exit(): void {
-    this.machine.complete(exitMm(this.machine.kernel, 0, this.mm));
+    this.complete(exitMm(this.machine.kernel, 0, this.mm));
   }
 
   /**
@@ -257,7 +262,20 @@ export class Process {
         } are allowed`,
       );
     }
-    return this.machine.complete(madvise(this.machine.kernel, 0, this.mm, vpn, pages, advice));
+    return this.complete(madvise(this.machine.kernel, 0, this.mm, vpn, pages, advice));
+  }
+
+  /**
+   * The NUMA node of each page of a region, as move_pages(2) tells it that is given no nodes.
+   *
+   * @param region which pages
+   * @returns a node for each page; -EFAULT (-14) for one that is not mapped or is the zero page, -ENOENT (-2) for one that
+   * is not present in ordinary memory
+   * @throws {UsageError} for what is no region of this process
+   */
+  nodes(region: Region): number[] {
+    const { vpn, pages } = checkRegion("look for nodes", region, this), { kernel } = this.machine;
+    return Array.from({ length: pages }, (_, i) => pageNode(kernel, this.mm, vpn + i));
   }
 
   /** Pages that the process has, in ordinary and in device memory: its resident set. */
@@ -303,7 +321,7 @@ export class Process {
       hostBytesOfPages(frames, spec.kernel.wordsPerPage) + Math.max(0, tables) * 10,
       "map less",
     );
-    const vpn = machine.complete(mmap(kernel, 0, this.mm, -1, n, flags));
+    const vpn = this.complete(mmap(kernel, 0, this.mm, -1, n, flags));
     if (vpn < 0) {
       throw new UsageError(
         `Cannot map memory: got a length of ${formatBytes(n * PAGE_SIZE)} (${
@@ -325,7 +343,7 @@ export class Process {
    */
   munmap(region: Region): number {
     const { vpn, pages } = checkRegion("unmap", region, this);
-    return this.machine.complete(munmap(this.machine.kernel, 0, this.mm, vpn, pages));
+    return this.complete(munmap(this.machine.kernel, 0, this.mm, vpn, pages));
   }
 
   /**
@@ -338,7 +356,7 @@ export class Process {
    */
   mprotect(region: Region, protection: Protection): number {
     const { vpn, pages } = checkRegion("protect", region, this), flags = protectionFlags(protection);
-    return this.machine.complete(mprotect(this.machine.kernel, 0, this.mm, vpn, pages, flags));
+    return this.complete(mprotect(this.machine.kernel, 0, this.mm, vpn, pages, flags));
   }
 
   /**
@@ -353,7 +371,7 @@ export class Process {
     const act = "write", { vpn } = checkRegion(act, region, this), { kernel } = this.machine;
     const out = new AccessResult(false, false, Infinity),
       batch = oneRun(region, true, checkWord(act, "value", value));
-    this.machine.complete(cpuAccess(kernel, 0, this.mm, batch, out));
+    this.complete(cpuAccess(kernel, 0, this.mm, batch, out));
     return Object.fromEntries(out.signals.map((s) => [s.vpn - vpn, signalName(s.cause)]));
   }
 
@@ -366,7 +384,7 @@ export class Process {
    */
   read(region: Region): Word[] {
     const { vpn, pages } = checkRegion("read", region, this), out = new AccessResult(true, false, Infinity);
-    this.machine.complete(cpuAccess(this.machine.kernel, 0, this.mm, oneRun(region, false, 0), out));
+    this.complete(cpuAccess(this.machine.kernel, 0, this.mm, oneRun(region, false, 0), out));
     const signals = new Map(out.signals.map((s) => [s.vpn - vpn, signalName(s.cause)]));
     let next = 0;
     return Array.from({ length: pages }, (_, i) => signals.get(i) ?? out.words[next++]);
@@ -379,6 +397,7 @@ export class Process {
    * @returns what it returns
    */
   complete<R>(proc: Proc<R>): R {
+    this.machine.kernel.nodes.run(0, this.node);
     return this.machine.complete(proc);
   }
 }

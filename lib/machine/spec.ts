@@ -7,12 +7,13 @@ import { checkOptions, describe, during, wholeNumber } from "../arguments.ts";
 import { type AnyDeviceSpec, checkDevice, type DeviceChoice } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
 import type { KernelSpec } from "../mm/kernel.ts";
-import { FRAME_BYTES, MAX_PAGES, SECTION_PAGES } from "../mm/pages.ts";
+import { FRAME_BYTES, MAX_PAGES, ramSections, SECTION_PAGES } from "../mm/pages.ts";
 import { compileHost, type Overrides } from "../profiles/costs.ts";
 import type { HostCosts } from "../profiles/parameters.ts";
 import type { Profile } from "../profiles/profile.ts";
 import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
 import { reverts } from "../sim/revert.ts";
+import { checkNodes, type NodeOptions, type NodeSpec } from "./nodes.ts";
 
 /** What a user says of a machine; everything has a default. */
 export interface MachineOptions<
@@ -33,6 +34,8 @@ export interface MachineOptions<
   readonly seed?: number;
   /** Ordinary memory, for example "64 GiB" (default: the host profile's). */
   readonly memory?: string | number;
+  /** NUMA nodes, up to 8 (default 1): how many share the memory evenly, or the memory, cores and distances of each. */
+  readonly nodes?: number | readonly NodeOptions[];
   /** Fixes and checks to switch off, by name. */
   readonly revert?: readonly string[];
   /** Translation cache entries of each CPU (default 0: each access looks at the page table). */
@@ -63,6 +66,8 @@ export interface MachineSpec {
   readonly hostName: string;
   /** The host's compiled costs, with what {@linkcode MachineOptions.hostParameters} changed. */
   readonly cost: HostCosts;
+  /** Its NUMA nodes. */
+  readonly nodes: readonly NodeSpec[];
   /** Its devices by name, in their order. */
   readonly devices: Readonly<Record<string, AnyDeviceSpec>>;
   /** What is switched off. */
@@ -78,6 +83,7 @@ const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
   hotplug: true,
   seed: true,
   memory: true,
+  nodes: true,
   revert: true,
   tlbEntries: true,
   processes: true,
@@ -91,7 +97,7 @@ const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
 };
 
 const BUILD = "build the machine";
-/** Zones but the host's own; see MAX_ZONES of the pages. */
+/** Zones but those of ordinary memory; see MAX_ZONES of the pages. */
 const MOST_DEVICES = 15;
 
 /** A page-table entry's kind and frame. */
@@ -172,10 +178,16 @@ function checkReverts(given: unknown): readonly string[] {
 }
 
 /** Refuses memory that no frame number reaches, and what this computer could not hold once it is all in use. */
-function checkMemory(ramPages: number, devicePages: number, devices: number, wordsPerPage: number): void {
+function checkMemory(
+  nodes: readonly NodeSpec[],
+  devicePages: number,
+  devices: number,
+  wordsPerPage: number,
+): void {
+  const ramPages = nodes.reduce((n, node) => n + node.pages, 0);
   const memory = `${formatBytes(PAGE_SIZE * ramPages)} of memory` +
     (devicePages > 0 ? ` and ${formatBytes(PAGE_SIZE * devicePages)} on devices` : "");
-  const sections = Math.ceil(ramPages / SECTION_PAGES) + Math.ceil(devicePages / SECTION_PAGES) + devices;
+  const sections = ramSections(nodes.map((n) => n.pages)) + Math.ceil(devicePages / SECTION_PAGES) + devices;
   if (sections * SECTION_PAGES > MAX_PAGES) {
     throw new UsageError(
       `Cannot ${BUILD}: got ${memory}; ${
@@ -233,15 +245,17 @@ export function checkMachine(o: MachineOptions): MachineSpec {
   const size = (name: keyof MachineOptions, byDefault: number, least: number, most: number) =>
     wholeNumber(BUILD, name, o[name] ?? byDefault, least, most);
   const { memory } = o;
-  const ramPages = memory === undefined
+  const memoryPages = memory === undefined
     ? Math.floor(cost.memoryBytes / PAGE_SIZE)
     : during(`${BUILD}: memory`, () => pages(memory));
-  if (ramPages < 16) {
+  if (memoryPages < 16) {
     throw new UsageError(
-      `Cannot ${BUILD}: got ${formatBytes(PAGE_SIZE * ramPages)} of memory; 64 KiB or more is allowed; ` +
+      `Cannot ${BUILD}: got ${formatBytes(PAGE_SIZE * memoryPages)} of memory; 64 KiB or more is allowed; ` +
         `write for example memory: "1 GiB"`,
     );
   }
+  const nodes = checkNodes(o.nodes, memoryPages, memory !== undefined, cost.cores);
+  const ramPages = nodes.reduce((n, node) => n + node.pages, 0);
   const batchPages = size("batchPages", 512, 1, 512);
   const { hotplug = 0 } = o, hotplugPages = during(`${BUILD}: hotplug`, () => pages(hotplug));
   let devicePages = hotplugPages;
@@ -254,12 +268,13 @@ export function checkMachine(o: MachineOptions): MachineSpec {
     );
   }
   const wordsPerPage = size("wordsPerPage", 1, 1, 512);
-  checkMemory(ramPages, devicePages, Object.keys(devices).length + (hotplugPages > 0 ? 1 : 0), wordsPerPage);
+  checkMemory(nodes, devicePages, Object.keys(devices).length + (hotplugPages > 0 ? 1 : 0), wordsPerPage);
   const tables = Math.max(256, Math.ceil((2.2 * (ramPages + devicePages)) / 512));
   return {
     kernel: {
       seed: wholeNumber(BUILD, "seed", o.seed ?? 1, 0, Number.MAX_SAFE_INTEGER),
       ramPages,
+      nodes: nodes.map(({ pages, distances }) => ({ pages, distances })),
       devicePages,
       devices: Object.keys(devices).length + (hotplugPages > 0 ? 1 : 0),
       actors: size("actors", 64, 2, 1024),
@@ -274,6 +289,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
     },
     hostName: typeof host === "string" ? host : host.name,
     cost,
+    nodes,
     devices,
     revert: checkReverts(o.revert ?? []),
     batchPages,

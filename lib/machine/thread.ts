@@ -8,12 +8,13 @@
 import { DummyDevice } from "../devices/dummy/device.ts";
 import { dummyExclusive, IoctlResult } from "../devices/dummy/ioctl.ts";
 import { UsageError } from "../errors.ts";
-import { checkWord, describe } from "../arguments.ts";
+import { checkOptions, checkWord, describe } from "../arguments.ts";
 import { AccessResult, cpuAccess } from "../mm/access.ts";
 import { forkMm } from "../mm/fork.ts";
 import { type Advice, madvise } from "../mm/madvise.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
+import { checkNode } from "./nodes.ts";
 import {
   checkRegion,
   oneRun,
@@ -58,14 +59,17 @@ function wordNumber(out: AccessResult): number {
 export class Thread {
   /** The process that it belongs to. */
   readonly process: Process;
+  /** NUMA node of the CPU on which it runs. */
+  readonly node: number;
 
   /**
    * Makes a thread; which actor runs it is decided by who runs its operations.
    *
    * @param process the process that it belongs to
-   * @throws {UsageError} for what is no process
+   * @param options `node`: NUMA node of the CPU on which it runs (default: the process's)
+   * @throws {UsageError} for what is no process, or a node that the machine does not have
    */
-  constructor(process: Process) {
+  constructor(process: Process, options: { readonly node?: number } = {}) {
     if (!(process instanceof Process)) {
       throw new UsageError(
         `Cannot make a thread: got ${describe(process)}; a process of a machine is allowed; ` +
@@ -73,6 +77,16 @@ export class Thread {
       );
     }
     this.process = process;
+    checkOptions("make a thread", options, { node: true }, "{ node: 1 }");
+    const { nodes } = process.machine.kernel;
+    this.node = checkNode("make a thread", "node", options.node ?? process.node, nodes.count);
+  }
+
+  /** The actor that runs it now, on a CPU of its node. */
+  private actor(): number {
+    const { nodes, sim } = this.process.machine.kernel;
+    nodes.run(sim.current, this.node);
+    return sim.current;
   }
 
   /** The contract of the process's machine. */
@@ -89,7 +103,7 @@ export class Thread {
   *munmap(region: Region): Proc<number> {
     const { machine: { kernel }, mm } = this.process;
     checkRegion("unmap", region, this.process);
-    return yield* told(this.sim, munmap(kernel, this.sim.current, mm, region.vpn, region.pages));
+    return yield* told(this.sim, munmap(kernel, this.actor(), mm, region.vpn, region.pages));
   }
 
   /**
@@ -102,7 +116,7 @@ export class Thread {
   *mprotect(region: Region, protection: Protection): Proc<number> {
     const { machine: { kernel }, mm } = this.process, flags = protectionFlags(protection);
     checkRegion("protect", region, this.process);
-    return yield* told(this.sim, mprotect(kernel, this.sim.current, mm, region.vpn, region.pages, flags));
+    return yield* told(this.sim, mprotect(kernel, this.actor(), mm, region.vpn, region.pages, flags));
   }
 
   /**
@@ -112,7 +126,7 @@ export class Thread {
    */
   *fork(): Proc<number> {
     const { machine: { kernel }, mm } = this.process;
-    return yield* told(this.sim, forkMm(kernel, this.sim.current, mm));
+    return yield* told(this.sim, forkMm(kernel, this.actor(), mm));
   }
 
   /**
@@ -125,7 +139,7 @@ export class Thread {
   *madvise(region: Region, advice: Advice): Proc<number> {
     const { machine: { kernel }, mm } = this.process;
     checkRegion("advise", region, this.process);
-    return yield* told(this.sim, madvise(kernel, this.sim.current, mm, region.vpn, region.pages, advice));
+    return yield* told(this.sim, madvise(kernel, this.actor(), mm, region.vpn, region.pages, advice));
   }
 
   /**
@@ -138,7 +152,7 @@ export class Thread {
   *mmapAt(region: Region, protection: Protection = "rw"): Proc<number> {
     const { machine: { kernel }, mm } = this.process, flags = protectionFlags(protection);
     checkRegion("map at a region", region, this.process);
-    return yield* told(this.sim, mmap(kernel, this.sim.current, mm, region.vpn, region.pages, flags));
+    return yield* told(this.sim, mmap(kernel, this.actor(), mm, region.vpn, region.pages, flags));
   }
 
   /**
@@ -152,7 +166,7 @@ export class Thread {
     checkRegion("write", region, this.process);
     checkWord("write", "value", value);
     const { machine: { kernel }, mm } = this.process, out = new AccessResult();
-    yield* cpuAccess(kernel, this.sim.current, mm, oneRun(region, true, value), out);
+    yield* cpuAccess(kernel, this.actor(), mm, oneRun(region, true, value), out);
     this.sim.note(this.sim.current, wordNumber(out));
     return out.signals.length === 0 ? "" : String(signalName(out.signals[0].cause));
   }
@@ -168,7 +182,7 @@ export class Thread {
     const { machine: { kernel }, mm } = this.process, out = new AccessResult(true);
     yield* cpuAccess(
       kernel,
-      this.sim.current,
+      this.actor(),
       mm,
       oneRun(new Region(this.process, region.vpn, 1), false, 0),
       out,

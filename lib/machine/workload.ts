@@ -63,6 +63,8 @@ export interface Workload {
   readonly name: string;
   /** The process that it runs in, if it runs on a CPU. */
   readonly process?: Process;
+  /** NUMA node of the CPU that it runs on; its process's if left out. */
+  readonly node?: number | undefined;
   /** The workloads that must be in the same run, itself included, if it cannot run alone. */
   readonly together?: readonly Workload[];
   /**

@@ -131,13 +131,18 @@ function untouchedIn(k: Kernel, mm: number, v: number, write: boolean): number {
  */
 export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out: AccessResult): Proc {
   const { sim, tables, vmas, cost, phase } = k, { kind } = tables;
-  const cached = k.tlb.entries > 0;
+  const cached = k.tlb.entries > 0, numa = k.nodes.count > 1;
   for (let row = 0; row < acc.n; row++) {
     const first = acc.vpn[row], end = first + acc.pages[row], write = acc.write[row] !== 0;
     const add = acc.add?.[row] ?? 0, at = (acc.word?.[row] ?? 0) | (add ? AT_ADD : 0);
     const value = (acc.value?.[row] ?? 0) - (add ? 0 : first), ns = cost.accessNs * (acc.count?.[row] ?? 1);
-    let v = first;
+    const times = acc.count?.[row] ?? 1;
+    let v = first, remoteNs = 0;
     while (v < end) {
+      if (remoteNs > 0) {
+        sim.spend(a, phase.remote, remoteNs * times);
+        remoteNs = 0;
+      }
       if (sim.due(a)) {
         sim.mark(a, AT_ACCESS, row, v);
         yield DUE;
@@ -146,6 +151,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
         const pfn = k.tlb.lookup(a, mm, v, write);
         if (pfn >= 0) {
           sim.spend(a, phase.access, ns);
+          if (numa) remoteNs = k.nodes.remoteNs(a, pfn);
           word(k, pfn, v, write, (add ? value : value + v) >>> 0, out, at);
           out.pages++;
           sim.progress++;
@@ -163,6 +169,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           kind[e] = flags | (write ? PTE_YOUNG | PTE_DIRTY : PTE_YOUNG);
           word(k, tables.pfn[e], v, write, (add ? value : value + v) >>> 0, out, at);
           if (cached) k.tlb.fill(a, mm, v, tables.pfn[e], (flags & PTE_WRITE) !== 0);
+          if (numa) remoteNs += k.nodes.remoteNs(a, tables.pfn[e]);
         }
         if (v > from) {
           sim.spend(a, phase.access, ns * (v - from));
@@ -178,6 +185,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
             const pfn = tables.pfn[huge] === ZERO_PFN ? ZERO_PFN : tables.pfn[huge] + (v & 511);
             word(k, pfn, v, write, (add ? value : value + v) >>> 0, out, at);
             if (cached) k.tlb.fill(a, mm, v, pfn, (flags & PTE_WRITE) !== 0);
+            if (numa) remoteNs += k.nodes.remoteNs(a, pfn);
           }
           sim.spend(a, phase.access, ns * (v - from));
           out.pages += v - from;
@@ -205,5 +213,6 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
         v++;
       }
     }
+    if (remoteNs > 0) sim.spend(a, phase.remote, remoteNs * times);
   }
 }

@@ -5,25 +5,49 @@
 import type { Kernel } from "./kernel.ts";
 
 /**
- * Takes a page of ordinary memory, with one reference and unknown content: alloc_page().
+ * Takes a page of ordinary memory, with one reference and unknown content: alloc_page(), vma_alloc_folio().
  *
+ * @param vma the vma whose memory policy says on which NUMA node; local memory if left out
+ * @param vpn the virtual page that it is for
  * @returns the frame, or -1 when none is free (or at failure point "page allocation")
  */
-export function allocPage(k: Kernel, a: number): number {
-  return spend(k, a, k.sim.fails(a, "page allocation") ? -1 : k.pages.take(k.ram));
+export function allocPage(k: Kernel, a: number, vma = -1, vpn = 0): number {
+  if (k.sim.fails(a, "page allocation")) return -1;
+  return spend(k, a, k.nodes.count === 1 ? k.pages.take(k.ram) : k.nodes.take(a, vma, vpn, false));
 }
 
 /**
  * Takes a large folio: 512 aligned frames with one reference.
  *
+ * @param vma as for {@link allocPage}
+ * @param vpn the first virtual page that it is for
  * @returns the first frame, or -1 when there are none (or at failure point "page allocation")
  */
-export function allocHuge(k: Kernel, a: number): number {
-  return spend(k, a, k.sim.fails(a, "page allocation") ? -1 : k.pages.takeHuge(k.ram));
+export function allocHuge(k: Kernel, a: number, vma = -1, vpn = 0): number {
+  if (k.sim.fails(a, "page allocation")) return -1;
+  return spend(k, a, k.nodes.count === 1 ? k.pages.takeHuge(k.ram) : k.nodes.take(a, vma, vpn, true));
+}
+
+/**
+ * Takes a page, or a large folio, on one node and no other: alloc_pages_node() with __GFP_THISNODE.
+ *
+ * @returns the first frame, or -1 when the node has none (or at failure point "page allocation")
+ */
+export function allocOnNode(k: Kernel, a: number, node: number, huge: boolean): number {
+  if (k.sim.fails(a, "page allocation")) return -1;
+  return spend(k, a, k.nodes.takeFrom(node, 1 << node, huge));
+}
+
+/** Takes a page, or a large folio, where a policy wants it. Returns as {@link allocPage}. */
+export function allocByPolicy(k: Kernel, a: number, policy: number, index: number, huge: boolean): number {
+  if (k.sim.fails(a, "page allocation")) return -1;
+  return spend(k, a, k.nodes.takeBy(policy, k.nodes.of(a), index, huge));
 }
 
 /** The time of an allocation that came off, under the lock of the zone. */
 function spend(k: Kernel, a: number, pfn: number): number {
-  if (pfn >= 0) k.sim.hold(a, k.ram.lock, k.phase.alloc, k.cost.pageAllocNs);
+  if (pfn < 0) return pfn;
+  const { lock } = k.nodes.count === 1 ? k.ram : k.nodes.zones[k.nodes.nodeOf(pfn)];
+  k.sim.hold(a, lock, k.phase.alloc, k.cost.pageAllocNs);
   return pfn;
 }

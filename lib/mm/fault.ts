@@ -97,7 +97,7 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
     return VM_FAULT_DONE;
   }
   if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
-  const pfn = allocPage(k, a);
+  const pfn = allocPage(k, a, vma, vpn);
   if (pfn < 0) return VM_FAULT_OOM;
   if (old === ZERO_PFN) {
     sim.spend(a, phase.clear, cost.pageClearNs);

@@ -99,7 +99,7 @@ export function* doAnonymousPages(
     }
     let pfn = ZERO_PFN;
     if (write) {
-      pfn = allocPage(k, a);
+      pfn = allocPage(k, a, vma, v);
       if (pfn < 0) {
         if (user) spans.end(a, k.kindCpuFault, 0);
         return v > vpn ? v - vpn : -VM_FAULT_OOM;

@@ -98,11 +98,11 @@ export function* fileFault(
   if (vmas.flags[vma] & VM_MIXEDMAP) return VM_FAULT_SIGBUS; // what its driver put in is gone, and it has no fault()
   if (!write && k.faultAroundPages > 1 && faultAround(k, a, mm, vma, vpn)) return VM_FAULT_DONE;
   if (index >= inodes.pages[inode]) return VM_FAULT_SIGBUS;
-  const cached = inodes.getPage(k, a, inode, index);
+  const cached = inodes.getPage(k, a, inode, index, vma, vpn);
   if (cached < 0) return VM_FAULT_OOM;
   let own = -1;
   if (copy) {
-    own = allocPage(k, a);
+    own = allocPage(k, a, vma, vpn);
     if (own < 0) return VM_FAULT_OOM;
     sim.spend(a, k.phase.copy, transferNs(PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
     pages.copy(own, cached);

@@ -49,6 +49,7 @@ export function* forkMm(k: Kernel, a: number, mm: number): Proc<number> {
   const { sim, vmas, locks } = k, lock = k.mmapLock(mm);
   const child = k.tryNewMm();
   if (child < 0) return -EAGAIN;
+  k.nodes.policy[child] = k.nodes.policy[mm];
   sim.spans.begin(a, k.kindSyscall, 0);
   sim.spend(a, k.phase.syscall, k.cost.syscallNs);
   sim.call(a, AT_LOCK, mm, child);
@@ -84,6 +85,7 @@ function* copyVma(k: Kernel, a: number, child: number, vma: number): Proc<number
   // A child's memory is not locked, even if its parent's is.
   const copy = vmas.insert(child, start, end, flags & ~VM_LOCKED, vmas.pgoff[vma]);
   if (copy < 0) return -ENOMEM;
+  vmas.policy[copy] = vmas.policy[vma];
   vmas.back(copy, vmas.inode[vma], vma);
   if (flags & VM_WIPEONFORK) return 0;
   vmas.anon.fork(copy, vma);
@@ -188,7 +190,7 @@ function copyEntry(
       }
       if (pages.pins[pfn] > 0 && pages.flags[pfn] & PG_ANON_EXCLUSIVE) {
         // Somebody writes to the page behind the table's back: the child gets its copy at once.
-        const own = allocPage(k, a);
+        const own = allocPage(k, a, copy, v);
         if (own < 0) return -ENOMEM;
         sim.spend(a, k.phase.copy, transferNs(PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
         pages.copy(own, pfn);

@@ -63,7 +63,7 @@ export function* hugeFault(
   if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
   let first = ZERO_PFN;
   if (write) {
-    first = allocHuge(k, a);
+    first = allocHuge(k, a, vma, start);
     if (first < 0) return -1;
     sim.spend(a, k.phase.clear, HUGE_PAGES * k.cost.pageClearNs);
     for (let p = first; p < first + HUGE_PAGES; p++) pages.clear(p);

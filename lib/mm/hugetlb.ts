@@ -18,8 +18,8 @@ import { VM_HUGETLB } from "./vma.ts";
 const AT_NOTIFY = site("hugetlb: notifying of a copy");
 
 /** Takes 512 aligned frames from the pool of huge pages, cleared. Returns the first, or -1 when the pool is empty. */
-function takeHugetlb(k: Kernel, a: number): number {
-  const { pages } = k, first = allocHuge(k, a);
+function takeHugetlb(k: Kernel, a: number, vma: number, vpn: number): number {
+  const { pages } = k, first = allocHuge(k, a, vma, hugeStart(vpn));
   if (first < 0) return -1;
   for (let p = first; p < first + HUGE_PAGES; p++) {
     pages.flags[p] |= PG_HUGETLB | PG_DIRTY;
@@ -57,7 +57,7 @@ export function* hugetlbFault(
   const { tables, pages, sim, vmas } = k, write = (flags & FAULT_FLAG_WRITE) !== 0, kind = tables.kind[e];
   if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
   if (kind === PTE_NONE) {
-    const first = takeHugetlb(k, a);
+    const first = takeHugetlb(k, a, vma, vpn);
     if (first < 0) return VM_FAULT_SIGBUS;
     sim.spend(a, k.phase.clear, HUGE_PAGES * k.cost.pageClearNs);
     mapHugetlb(k, vma, vpn, e, first, write);
@@ -75,7 +75,7 @@ export function* hugetlbFault(
     tables.kind[e] = kind | PTE_WRITE | PTE_DIRTY | PTE_YOUNG;
     return VM_FAULT_DONE;
   }
-  const first = takeHugetlb(k, a), start = hugeStart(vpn);
+  const first = takeHugetlb(k, a, vma, vpn), start = hugeStart(vpn);
   if (first < 0) return VM_FAULT_SIGBUS;
   sim.spend(a, k.phase.copy, transferNs(HUGE_PAGES * PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
   for (let i = 0; i < HUGE_PAGES; i++) pages.copy(first + i, old + i);

@@ -82,12 +82,16 @@ export class Inodes {
     return true;
   }
 
-  /** The frame of a page of the file, made of zeros if there is none: shmem_get_folio(). -1 when no page is free. */
-  getPage(k: Kernel, a: number, inode: number, index: number): number {
+  /**
+   * The frame of a page of the file, made of zeros if there is none: shmem_get_folio(). -1 when no page is free.
+   *
+   * @param vma the vma that faults at `vpn`, whose memory policy then decides on the node
+   */
+  getPage(k: Kernel, a: number, inode: number, index: number, vma = -1, vpn = 0): number {
     const known = this.lookup(inode, index);
     if (known >= 0) return known;
     const { pages, sim } = k, leaf = this.cache.leafAlloc(this.root[inode], index);
-    const pfn = leaf < 0 ? -1 : allocPage(k, a);
+    const pfn = leaf < 0 ? -1 : allocPage(k, a, vma, vpn);
     if (pfn < 0) return -1;
     sim.spend(a, k.phase.clear, k.cost.pageClearNs);
     const e = leaf + (index & 511);

@@ -9,6 +9,7 @@ import { defineRevert } from "../sim/revert.ts";
 import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
 import type { Mapping } from "./anon_vma.ts";
 import { Inodes } from "./inodes.ts";
+import { Nodes } from "./numa.ts";
 import { Notifiers } from "./notifier.ts";
 import { Pages, type Zone } from "./pages.ts";
 import { PageTables, VPN_END } from "./pagetable.ts";
@@ -20,8 +21,10 @@ import { Vmas } from "./vma.ts";
 export interface KernelSpec {
   /** Seed of every draw. */
   readonly seed: number;
-  /** Frames of ordinary memory. */
+  /** Frames of ordinary memory, of all nodes. */
   readonly ramPages: number;
+  /** Frames of each NUMA node, and its distance to each: 10 to itself. */
+  readonly nodes: readonly { readonly pages: number; readonly distances: readonly number[] }[];
   /** Frames that devices may add, in all. */
   readonly devicePages: number;
   /** How many devices may add memory. */
@@ -76,6 +79,8 @@ export interface Phases {
   readonly pte: number;
   /** The program's own loads and stores. */
   readonly access: number;
+  /** What the program's loads and stores take longer because their memory is another node's. */
+  readonly remote: number;
   /** Copying page frames with the CPU. */
   readonly copy: number;
   /** Clearing page-table entries. */
@@ -122,8 +127,10 @@ export class Kernel {
   readonly cost: HostCosts;
   /** Fixes and checks that are switched off. */
   readonly revert: ReadonlySet<string>;
-  /** The zone of ordinary memory. */
+  /** The zone of ordinary memory, of node 0 where there are several. */
   readonly ram: Zone;
+  /** NUMA nodes. */
+  readonly nodes: Nodes;
   /** Phases by name. */
   readonly phase: Phases;
   /** Kind of span: a fault of the CPU, from the access to its return. */
@@ -171,11 +178,19 @@ export class Kernel {
     this.cost = cost;
     this.revert = revert;
     this.locks = new Locks(sim, spec.processes + 64);
-    this.pages = new Pages(sim, spec.ramPages, spec.devicePages, spec.devices, spec.wordsPerPage);
+    this.pages = new Pages(
+      sim,
+      spec.nodes.map((n) => n.pages),
+      spec.devicePages,
+      spec.devices,
+      spec.wordsPerPage,
+    );
     this.ram = this.pages.zones[0];
     this.tables = new PageTables(state, "pte", spec.pageTables);
     this.deviceTables = new PageTables(state, "devicePte", spec.pageTables);
     this.vmas = new Vmas(sim, spec.vmas);
+    const distances = spec.nodes.map((n) => n.distances), { accessNs, remoteAccessNs } = cost;
+    this.nodes = new Nodes(sim, this.pages, this.vmas, distances, spec.processes, accessNs, remoteAccessNs);
     this.faultAroundPages = spec.faultAroundPages;
     this.inodes = new Inodes(sim, spec.inodes, spec.pageTables);
     this.swap = new SwapSlots(sim, spec.swapPages, spec.wordsPerPage);
@@ -205,6 +220,7 @@ export class Kernel {
       clear: p("page clearing"),
       pte: p("page-table entry"),
       access: p("access"),
+      remote: p("access to another node"),
       copy: p("copy"),
       zap: p("zap"),
       reclaim: p("reclaim"),
@@ -249,7 +265,7 @@ export class Kernel {
   freeMm(mm: number): void {
     this.tables.freeRange(this.root[mm], 0, VPN_END, 0, VPN_END);
     this.tables.freeRoot(this.root[mm]);
-    this.mmInUse[mm] = this.root[mm] = 0;
+    this.mmInUse[mm] = this.root[mm] = this.nodes.policy[mm] = 0;
   }
 
   /** The places where a page may be mapped, in the order of a walk of its reverse map. */

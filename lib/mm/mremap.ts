@@ -83,6 +83,7 @@ function* moveTo(
     vmas.anonVma[old] === 0 && !vmas.isFile(old) ? to : pgoff,
   );
   if (made < 0) return -ENOMEM;
+  vmas.policy[made] = vmas.policy[old];
   vmas.back(made, vmas.inode[old]);
   if (vmas.anonVma[old] !== 0) vmas.anon.clone(made, old, false);
   sim.call(a, AT_MOVE, from, length, to, old);

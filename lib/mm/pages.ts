@@ -1,9 +1,9 @@
 /**
  * Struct pages as columns, zones, and the allocator of page frames.
  *
- * A page frame number indexes every column. RAM is the first zone; each device's memory is a zone of its own that
- * begins at a section boundary (128 MiB) and can come and go, as memremap_pages() and memunmap_pages() have it. Frame 0 is
- * the shared zero page.
+ * A page frame number indexes every column. RAM is the first zone, or the first few, one a NUMA node; each device's
+ * memory is a zone of its own that begins at a section boundary (128 MiB) and can come and go, as memremap_pages() and
+ * memunmap_pages() have it. Frame 0 is the shared zero page.
  * @module
  */
 import { UsageError } from "../errors.ts";
@@ -49,10 +49,15 @@ export const MAX_PAGES = 1 << 26;
 /** Bytes of host memory that the columns of one frame take beside its words. */
 export const FRAME_BYTES: number = 1 + 4 + 4 + 1 + 4 + 2 + 4 + 8;
 const FULL = 0xffff_ffff;
-/** Zones of a machine, there or not: ordinary memory and what devices have. */
-export const MAX_ZONES = 16;
+/** Zones of a machine, there or not: ordinary memory by node (up to 8) and what devices have (up to 15). */
+export const MAX_ZONES = 23;
 const PAGE_QUEUES = 64;
 const AT_PAGE_LOCK = site("waiting for a page lock");
+
+/** Sections that the memory of some NUMA nodes takes: each node's begins with one of its own. */
+export function ramSections(nodes: readonly number[]): number {
+  return nodes.reduce((n, pages) => n + Math.ceil(pages / SECTION_PAGES), 0);
+}
 
 /** All struct pages of a machine. */
 export class Pages {
@@ -78,9 +83,11 @@ export class Pages {
   readonly wordsPerPage: number;
   /** RAM, then each device's memory that was ever declared; one that is not there has no frames. */
   readonly zones: Zone[] = [];
+  /** First frame past ordinary memory: from here on pages are devices'. */
+  readonly ramEnd: number = 0;
   private readonly sim: Sim;
   private readonly limit: number;
-  private readonly ramEnd: number;
+  private readonly lastRamZone: number;
   /** By zone: first frame, and first frame past it; equal where nothing is. */
   private readonly starts: Uint32Array;
   private readonly ends: Uint32Array;
@@ -98,14 +105,21 @@ export class Pages {
    * Makes the struct pages of a machine, all free but for the zero page.
    *
    * @param sim the machine's contract
-   * @param ramPages frames of ordinary memory
+   * @param ram frames of ordinary memory, or of each NUMA node
    * @param devicePages frames that devices may add, in all
    * @param devices how many devices may add memory
    * @param wordsPerPage modelled words of each page
    * @throws UsageError when the frames in all exceed what a frame number can name
    */
-  constructor(sim: Sim, ramPages: number, devicePages: number, devices: number, wordsPerPage: number) {
-    const sections = Math.ceil(ramPages / SECTION_PAGES) + Math.ceil(devicePages / SECTION_PAGES) + devices;
+  constructor(
+    sim: Sim,
+    ram: number | readonly number[],
+    devicePages: number,
+    devices: number,
+    wordsPerPage: number,
+  ) {
+    const nodes = typeof ram === "number" ? [ram] : ram, ramPages = nodes.reduce((n, x) => n + x, 0);
+    const sections = ramSections(nodes) + Math.ceil(devicePages / SECTION_PAGES) + devices;
     this.limit = sections * SECTION_PAGES;
     if (this.limit > MAX_PAGES) {
       throw new UsageError(
@@ -139,8 +153,14 @@ export class Pages {
     this.lowest = state.u32("zone.lowest", MAX_ZONES);
     this.inUse = state.u32("zone.inUse", MAX_ZONES);
     for (let i = 0; i < PAGE_QUEUES; i++) this.queues.push(sim.queue(`page lock ${i}`));
-    this.ramEnd = ramPages;
-    this.open(this.declareZone("RAM", MEMORY_SYSTEM, undefined, 0)!, 0, ramPages);
+    let start = 0;
+    for (const [i, frames] of nodes.entries()) {
+      const name = nodes.length === 1 ? "RAM" : `RAM of node ${i}`;
+      this.open(this.declareZone(name, MEMORY_SYSTEM, undefined, 0)!, start, frames);
+      this.ramEnd = start + frames;
+      start += SECTION_PAGES * Math.ceil(frames / SECTION_PAGES);
+    }
+    this.lastRamZone = nodes.length - 1;
     const zero = this.take(this.zones[0]);
     if (zero !== ZERO_PFN) throw new Error("the first frame must be the zero page");
   }
@@ -229,7 +249,7 @@ export class Pages {
   /** The zone of a frame. */
   zoneOf(pfn: number): Zone {
     const { starts, ends } = this;
-    let z = pfn < this.ramEnd ? 0 : this.zones.length - 1;
+    let z = pfn < this.ramEnd ? this.lastRamZone : this.zones.length - 1;
     while (z > 0 && !(pfn >= starts[z] && pfn < ends[z])) z--;
     return this.zones[z];
   }

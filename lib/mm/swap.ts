@@ -167,7 +167,7 @@ export function* swapIn(
   const cached = pfn >= 0 || swap.users[slot] !== 1;
   if (pfn >= 0) pages.refcount[pfn]++;
   else {
-    pfn = allocPage(k, a);
+    pfn = allocPage(k, a, vma, vpn);
     if (pfn < 0) return VM_FAULT_OOM;
     if (cached) swap.read(k, a, slot, pfn, true);
   }

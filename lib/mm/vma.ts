@@ -52,6 +52,8 @@ export class Vmas {
   readonly inode: Uint16Array;
   /** Order of entry into the reverse map of its file; a vma that is resized is entered anew. */
   private readonly fileEntry: Uint32Array;
+  /** Memory policy, as mempolicy() of numa.ts packs it; 0 for the process's. */
+  readonly policy: Uint16Array;
   /** Faults that hold the per-vma lock across a stop. */
   readonly faulting: Uint16Array;
   /** Equal to the address space's lock sequence when write-locked: vma_start_write(). */
@@ -82,6 +84,7 @@ export class Vmas {
     this.anonVma = state.u32("vma.anonVma", capacity, rows);
     this.inode = state.u16("vma.inode", capacity, rows);
     this.fileEntry = state.u32("vma.fileEntry", capacity, rows);
+    this.policy = state.u16("vma.policy", capacity, rows);
     this.faulting = state.u16("vma.faulting", capacity, rows);
     this.lockSeq = state.u32("vma.lockSeq", capacity, rows);
     this.inUse = state.u8("vma.inUse", capacity, rows);
@@ -143,7 +146,11 @@ export class Vmas {
     this.flags[v] = flags;
     this.mm[v] = mm;
     this.pgoff[v] = pgoff;
-    this.anonVma[v] = this.lockSeq[v] = this.faulting[v] = 0;
+    this.anonVma[v] =
+      this.lockSeq[v] =
+      this.faulting[v] =
+      this.policy[v] =
+        0;
     const at = this.position(mm, start);
     this.order.copyWithin(at + 1, at, count[0]);
     this.order[at] = v;
@@ -209,7 +216,16 @@ export class Vmas {
     if (this.inode[v] !== 0) this.onUnmap(this.inode[v]);
     this.inode[v] = this.fileEntry[v] = 0;
     for (
-      const column of [this.start, this.end, this.flags, this.mm, this.pgoff, this.anonVma, this.lockSeq]
+      const column of [
+        this.start,
+        this.end,
+        this.flags,
+        this.mm,
+        this.pgoff,
+        this.anonVma,
+        this.lockSeq,
+        this.policy,
+      ]
     ) column[v] = 0;
     this.inUse[v] = 0;
   }
@@ -228,16 +244,18 @@ export class Vmas {
       return upper;
     }
     this.lockSeq[upper] = this.lockSeq[v];
+    this.policy[upper] = this.policy[v];
     this.back(upper, this.inode[v]);
     if (anonVma[v] !== 0) this.anon.clone(upper, v, false);
     this.reenter(v);
     return upper;
   }
 
-  /** Whether `w` follows `v` without a gap in addresses and in what they map, with the same flags but for `except`. */
+  /** Whether `w` follows `v` without a gap in addresses and in what they map, with the same policy and flags but for `except`. */
   private adjoin(v: number, w: number, except: number): boolean {
     const { start, end, pgoff, flags, mm, inode } = this;
     if (v < 0 || w < 0 || mm[v] !== mm[w] || start[w] !== end[v] || inode[v] !== inode[w]) return false;
+    if (this.policy[v] !== this.policy[w]) return false;
     return ((flags[v] ^ flags[w]) & ~except) === 0 && pgoff[w] === pgoff[v] + (end[v] - start[v]);
   }
 

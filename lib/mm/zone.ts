@@ -33,7 +33,7 @@ export interface DeviceFaultBack {
 
 /** A contiguous range of page frames of one kind. A device's can be empty: `start` and `end` are then equal. */
 export interface Zone {
-  /** "RAM", or the device's name. */
+  /** "RAM", "RAM of node 1", or the device's name. */
   readonly name: string;
   /** MEMORY_SYSTEM, MEMORY_DEVICE_PRIVATE or MEMORY_DEVICE_COHERENT. */
   readonly type: number;

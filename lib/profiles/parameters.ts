@@ -52,6 +52,8 @@ export interface HostCosts {
   readonly pteInstallNs: number;
   /** One CPU access to a mapped page. */
   readonly accessNs: number;
+  /** One CPU access to a mapped page of another NUMA node at distance 20. */
+  readonly remoteAccessNs: number;
   /** Calling one notifier subscription, without what the callback itself does. */
   readonly notifierNs: number;
   /** A TLB shootdown, without its receivers. */
@@ -230,6 +232,7 @@ export const HOST_PARAMETERS: SpecsOf<HostCosts> = {
   pageClear: time(),
   pteInstall: time(),
   access: time(1),
+  remoteAccess: time(1),
   notifier: time(),
   ipiBase: time(),
   ipiPerCpu: time(),

@@ -51,6 +51,7 @@ export function repeat(workload: Workload, times: number, options: RepeatOptions
   return {
     name: `${rounds} times: ${workload.name}`,
     process: workload.process,
+    node: workload.node,
     start(m, a) {
       const { sim } = m.kernel, out = new AccessResult(), idle = sim.spans.phase("idle");
       let running: Started | undefined, before = 0;

@@ -65,10 +65,11 @@ function* batches(
 export function scatter(region: Region, accesses: number, options: TouchOptions = {}): Workload {
   const { process } = checkRegion("scatter accesses", region);
   wholeNumber("scatter accesses", "accesses", accesses, 1, Number.MAX_SAFE_INTEGER);
-  const { write, value, check } = checkTouch("scatter accesses", options, false);
+  const { write, value, check, node } = checkTouch("scatter accesses", options, false);
   return {
     name: `${write ? "write" : "read"} ${accesses} random pages`,
     process,
+    node,
     start(m, a) {
       const out = new AccessResult(false, check);
       const proc = batches(m.kernel, a, region, accesses, write, value, out);

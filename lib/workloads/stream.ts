@@ -44,9 +44,10 @@ export function stream(device: DummyDevice, region: Region, options: TouchOption
         "map the region in a process of the device's machine",
     );
   }
-  const { write, value, check } = checkTouch("stream", options, false);
+  const { write, value, check, node } = checkTouch("stream", options, false);
   return {
     name: `${device.name} ${write ? "writes" : "reads"} ${region.pages} pages in order`,
+    node,
     start(m, a) {
       if (device.k !== m.kernel) {
         throw new UsageError(

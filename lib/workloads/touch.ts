@@ -16,10 +16,15 @@ export interface TouchOptions {
   readonly value?: number;
   /** Whether reads compare the word with the expected one; `run.mismatches` counts (default false). */
   readonly check?: boolean;
+  /** NUMA node of the CPU that it runs on (default: that of its process). */
+  readonly node?: number;
 }
 
 /** Checked options of a workload. */
-export type Touching = Required<TouchOptions>;
+export interface Touching extends Required<Omit<TouchOptions, "node">> {
+  /** NUMA node of the CPU that it runs on; its process's if undefined. The machine checks it when it runs. */
+  readonly node: number | undefined;
+}
 
 /**
  * Checks the options of a workload.
@@ -31,8 +36,18 @@ export type Touching = Required<TouchOptions>;
  * @throws {UsageError} naming the option
  */
 export function checkTouch(act: string, options: TouchOptions, write: boolean): Touching {
-  checkOptions(act, options, { write: true, value: true, check: true }, "{ write: true, value: 1 }");
-  const o = { write: options.write ?? write, value: options.value ?? 1, check: options.check ?? false };
+  checkOptions(
+    act,
+    options,
+    { write: true, value: true, check: true, node: true },
+    "{ write: true, value: 1 }",
+  );
+  const o = {
+    write: options.write ?? write,
+    value: options.value ?? 1,
+    check: options.check ?? false,
+    node: options.node,
+  };
   for (const key of ["write", "check"] as const) {
     if (typeof o[key] === "boolean") continue;
     throw new UsageError(`Cannot ${act}: got ${describe(o[key])} for ${key}; true and false are allowed`);
@@ -62,10 +77,11 @@ export function checkTouch(act: string, options: TouchOptions, write: boolean): 
  */
 export function touch(region: Region, options: TouchOptions = {}): Workload {
   const { process } = checkRegion("touch", region),
-    { write, value, check } = checkTouch("touch", options, true);
+    { write, value, check, node } = checkTouch("touch", options, true);
   return {
     name: `${write ? "write" : "read"} ${region.pages} pages in order`,
     process,
+    node,
     start(m, a) {
       const out = new AccessResult(false, check);
       const proc = cpuAccess(m.kernel, a, process.mm, oneRun(region, write, value), out);
