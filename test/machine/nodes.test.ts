@@ -14,12 +14,12 @@ test("machine({ nodes }) gives each node a zone of its own, at a section boundar
   expect(m.kernel.pages.zones.map((z) => [z.name, z.start, z.end])).toEqual([
     ["RAM of node 0", 0, 256],
     ["RAM of node 1", SECTION_PAGES, SECTION_PAGES + 512],
-    ["gpu", 2 * SECTION_PAGES, 2 * SECTION_PAGES + 256],
+    ["gpu", 3 * SECTION_PAGES, 3 * SECTION_PAGES + 256],
   ]);
   expect(m.spec.kernel.ramPages).toBe(768);
   const { pages, nodes } = m.kernel;
   expect([0, 255, SECTION_PAGES, SECTION_PAGES + 511].map((p) => nodes.nodeOf(p))).toEqual([0, 0, 1, 1]);
-  expect([0, SECTION_PAGES, 2 * SECTION_PAGES].map((p) => pages.isZoneDevice(p))).toEqual([
+  expect([0, SECTION_PAGES, 3 * SECTION_PAGES].map((p) => pages.isZoneDevice(p))).toEqual([
     false,
     false,
     true,
