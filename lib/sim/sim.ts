@@ -9,6 +9,7 @@
 import { Counters } from "../record/counters.ts";
 import { Spans } from "../record/spans.ts";
 import { Arena } from "./arena.ts";
+import { seedSfc32, sfc32 } from "./random.ts";
 
 /** What a process yields: {@link DUE}, or the number of the wait queue that it sleeps on. */
 export type Wait = number;
@@ -97,20 +98,8 @@ export class Sim {
     this.history = this.state.u32("sim.history", maxActors);
     this.atomicDepth = this.state.u8("sim.atomicDepth", maxActors);
     this.random = this.state.u32("sim.random", 4);
-    this.random.set([seed >>> 0, Math.floor(seed / 0x1_0000_0000) >>> 0, 0x9e3779b9, 1]);
-    for (let i = 0; i < 15; i++) this.draw();
-    this.chooser = (_a, n) => Math.floor((this.draw() / 0x1_0000_0000) * n);
-  }
-
-  /** One draw of sfc32 (C. Doty-Humphrey's small fast counting generator, PractRand): 32 uniform bits. */
-  private draw(): number {
-    const s = this.random;
-    const t = (((s[0] + s[1]) | 0) + s[3]) | 0;
-    s[3] = s[3] + 1;
-    s[0] = s[1] ^ (s[1] >>> 9);
-    s[1] = s[2] + (s[2] << 3);
-    s[2] = ((s[2] << 21) | (s[2] >>> 11)) + t;
-    return t >>> 0;
+    seedSfc32(this.random, seed);
+    this.chooser = (_a, n) => Math.floor((sfc32(this.random) / 0x1_0000_0000) * n);
   }
 
   // --- stops ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+/** A chain of dependent loads. */
+import { wholeNumber } from "../../arguments.ts";
+import { permutation } from "../../sim/random.ts";
+import { PAGE_SIZE } from "../../units.ts";
+import type { GpuProgram } from "./kernel.ts";
+
+/** How large a chase is. */
+export interface PointerChaseOptions {
+  /** Pages of the list, one element in each (default 65,536: 256 MiB). */
+  readonly pages?: number;
+  /** Chains that are followed side by side, each by one thread block of one thread (default 1). */
+  readonly chains?: number;
+  /** Seed of the list's order (default 1). */
+  readonly seed?: number;
+}
+
+/**
+ * Each element says where the next one is, so a chain has one fault under way at a time: the worst case for batching.
+ *
+ * The pattern is the one by which memory latency is usually measured; it stands for no single published program. A chain
+ * is the part `i`, `i + chains`, … of one random permutation of the pages.
+ *
+ * @param options sizes
+ * @returns the program: one launch, whose blocks must not overlap their own accesses
+ * @throws {UsageError} for sizes that cannot be
+ *
+ * @example
+ * ```ts
+ * console.log(pointerChase({ pages: 16 }).arrays[0].lengthBytes); // 65536
+ * ```
+ */
+export function pointerChase(options: PointerChaseOptions = {}): GpuProgram {
+  const { pages = 65_536, chains = 1, seed = 1 } = options, act = "make a pointer chase";
+  wholeNumber(act, "pages", pages, 1, 1 << 26);
+  wholeNumber(act, "chains", chains, 1, pages);
+  wholeNumber(act, "seed", seed, 0, Number.MAX_SAFE_INTEGER);
+  const order = permutation(pages, seed);
+  return {
+    name: "pointer chase",
+    source: "ours",
+    arrays: [{ name: "list", lengthBytes: pages * PAGE_SIZE }],
+    *launches([list]) {
+      yield {
+        name: "chase",
+        blocks: chains,
+        threadsPerBlock: 1,
+        block(b, out) {
+          for (let i = b; i < pages; i += chains) out.add(list + order(i), 1, false);
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,64 @@
+/** Multiplication of two square matrices in tiles. */
+import { wholeNumber } from "../../arguments.ts";
+import { addBytes, type GpuProgram } from "./kernel.ts";
+
+/** How large the product is. */
+export interface SgemmOptions {
+  /** Rows and columns of each matrix (default 4096). */
+  readonly size?: number;
+  /** Rows and columns of the tile of the product that one thread block computes (default 128). */
+  readonly tile?: number;
+  /** Columns of A, and rows of B, that a thread block takes at a time (default 8). */
+  readonly depth?: number;
+}
+
+/**
+ * C = A · B in single precision: each thread block computes one tile, walking along a band of A and one of B.
+ *
+ * It stands for cuBLAS sgemm as Allen and Ge ran it (SC'21, "sgemm", sizes from 4,096 in github.com/tallendev/uvm-eval,
+ * cublas). The library's kernel is not public: tiles of 128 by 128 with depth 8, column-major as BLAS has it, are our
+ * assumption, and so is that neighbouring thread blocks go down the rows of C.
+ *
+ * @param options sizes
+ * @returns the program
+ * @throws {UsageError} for sizes that cannot be
+ *
+ * @example
+ * ```ts
+ * const [launch] = sgemm({ size: 512 }).launches([0, 256, 512]);
+ * console.log(launch.blocks); // 16
+ * ```
+ */
+export function sgemm(options: SgemmOptions = {}): GpuProgram {
+  const { size: n = 4096, tile = 128, depth = 8 } = options, act = "make sgemm";
+  wholeNumber(act, "size", n, 1, 1 << 16);
+  wholeNumber(act, "tile", tile, 1, n);
+  wholeNumber(act, "depth", depth, 1, n);
+  const tiles = Math.ceil(n / tile), lengthBytes = 4 * n * n;
+  return {
+    name: "sgemm",
+    source: "cuBLAS sgemm as in Allen and Ge, SC'21: github.com/tallendev/uvm-eval, cublas; tiles assumed",
+    arrays: ["A", "B", "C"].map((name) => ({ name, lengthBytes })),
+    *launches([a, b, c]) {
+      yield {
+        name: "sgemm",
+        blocks: tiles * tiles,
+        threadsPerBlock: 256,
+        block(block, out) {
+          const row = tile * (block % tiles), column = tile * Math.floor(block / tiles);
+          const lastRow = Math.min(n, row + tile), lastColumn = Math.min(n, column + tile);
+          for (let k = 0; k < n; k += depth) {
+            const end = Math.min(n, k + depth);
+            for (let x = k; x < end; x++) addBytes(out, a, 4 * (x * n + row), 4 * (x * n + lastRow), false);
+            for (let x = column; x < lastColumn; x++) {
+              addBytes(out, b, 4 * (x * n + k), 4 * (x * n + end), false);
+            }
+          }
+          for (let x = column; x < lastColumn; x++) {
+            addBytes(out, c, 4 * (x * n + row), 4 * (x * n + lastRow), true);
+          }
+        },
+      };
+    },
+  };
+}
