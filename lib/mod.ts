@@ -41,6 +41,7 @@ export { Timeline } from "./record/timeline.ts";
 
 // --- hardware profiles -------------------------------------------------------------------------------------------------
 export type { Parameter, ProfileData } from "./profiles/check.ts";
+export { lineCurve, type TransferCurve, type UvmSmartCurve, uvmSmartCurve } from "./profiles/curve.ts";
 export type { Overrides } from "./profiles/costs.ts";
 export type {
   Certainty,

@@ -2,7 +2,7 @@
  * A link between host and device, and the engine that moves pages over it.
  * @module
  */
-import { transferNs } from "../profiles/transfer.ts";
+import type { TransferCurve } from "../profiles/curve.ts";
 import { Timeline } from "../record/timeline.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import { EIO } from "../mm/errno.ts";
@@ -26,7 +26,7 @@ export interface CopyEngine {
   copy(a: number, src: Uint32Array, dst: Uint32Array, n: number): Proc<number>;
 }
 
-/** A point-to-point link: a latency, a rate, one transfer at a time in each call's order. */
+/** A point-to-point link: a cost by length, one transfer at a time in each call's order. */
 export class Link {
   /** Bytes over virtual time since the last {@link reset}. */
   bytes: Timeline;
@@ -35,8 +35,7 @@ export class Link {
   private readonly sim: Sim;
   private readonly channel: number;
   private readonly phase: number;
-  private readonly latencyNs: number;
-  private readonly bytesPerSecond: number;
+  private readonly curve: TransferCurve;
   /** The last size and its time: transfers come in few sizes, and an exact division is slow. */
   private lastBytes = 0;
   private lastNs: number;
@@ -46,15 +45,13 @@ export class Link {
    *
    * @param sim the machine's contract
    * @param name for charts and reports
-   * @param latencyNs fixed part of a transfer
-   * @param bytesPerSecond rate
+   * @param curve what a transfer takes, for example `lineCurve(latencyNs, bytesPerSecond)`
    */
-  constructor(sim: Sim, name: string, latencyNs: number, bytesPerSecond: number) {
+  constructor(sim: Sim, name: string, curve: TransferCurve) {
     this.sim = sim;
     this.name = name;
-    this.latencyNs = latencyNs;
-    this.bytesPerSecond = bytesPerSecond;
-    this.lastNs = transferNs(0, latencyNs, bytesPerSecond);
+    this.curve = curve;
+    this.lastNs = curve.ns(0);
     this.bytes = new Timeline(name, "bytes");
     this.channel = sim.resource("link");
     this.phase = sim.spans.phase("copy over the link");
@@ -68,7 +65,7 @@ export class Link {
   /** Moves `bytes` for actor `a`, after the transfers before it. */
   transfer(a: number, bytes: number): void {
     if (bytes !== this.lastBytes) {
-      this.lastNs = transferNs(bytes, this.latencyNs, this.bytesPerSecond);
+      this.lastNs = this.curve.ns(bytes);
       this.lastBytes = bytes;
     }
     const ns = this.lastNs;

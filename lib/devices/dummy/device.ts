@@ -19,6 +19,7 @@ import type { Accesses, AccessResult } from "../../mm/access.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../mm/errno.ts";
 import { UsageError } from "../../errors.ts";
 import type { Kernel } from "../../mm/kernel.ts";
+import { lineCurve } from "../../profiles/curve.ts";
 import type { DeviceFaultBack } from "../../mm/pages.ts";
 import { defineRevert } from "../../sim/revert.ts";
 import { type Proc, site } from "../../sim/sim.ts";
@@ -115,7 +116,7 @@ export class DummyDevice implements Device {
       orphan: state.u8(`dummy.${name}.mirrorOrphan`, MAX_MIRRORS),
     };
     this.lock = k.locks.make(`driver lock of ${name}`);
-    this.link = new Link(sim, `link of ${name}`, cost.linkLatencyNs, cost.linkBytesPerSecond);
+    this.link = new Link(sim, `link of ${name}`, lineCurve(cost.linkLatencyNs, cost.linkBytesPerSecond));
     this.engine = new DmaEngine(sim, k.pages, this.link, cost.dmaMapPageNs, cost.dmaSetupNs);
     if (spec.memoryPages > 0) {
       this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this, spec.coherent);
