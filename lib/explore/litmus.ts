@@ -356,7 +356,12 @@ export function replay(
           "allowed; write for example replay(race, found.outcomes().columns.schedule[0])",
       );
     }
-    return replay(race, schedule.schedule, { revert: options.revert ?? schedule.revert });
+    return replaySchedule(
+      race,
+      schedule.schedule,
+      options.revert ?? schedule.revert,
+      schedule.found.maxSteps,
+    );
   }
   if (typeof schedule !== "string") {
     throw new UsageError(
@@ -366,6 +371,15 @@ export function replay(
         "is allowed; write for example replay(race, await explore(race))",
     );
   }
-  const { model } = buildModel(`replay "${race.name}"`, race, options.revert ?? []);
-  return new Replay(race, replayModel(model, schedule));
+  return replaySchedule(race, schedule, options.revert ?? []);
+}
+
+function replaySchedule(
+  race: Litmus,
+  schedule: string,
+  revert: readonly string[],
+  maxSteps?: number,
+): Replay {
+  const { model } = buildModel(`replay "${race.name}"`, race, revert);
+  return new Replay(race, replayModel(model, schedule, maxSteps));
 }

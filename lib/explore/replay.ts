@@ -6,7 +6,7 @@ import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { resume } from "../sim/runners.ts";
-import { isWrongUse, type Model, stoppingEverywhere } from "./search.ts";
+import { isWrongUse, MAX_STEPS, type Model, stoppingEverywhere } from "./search.ts";
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -25,10 +25,11 @@ export interface Replayed {
  *
  * @param model the model that the schedule is of, in the same initial state
  * @param schedule decisions as a {@link Model}'s search wrote them; "" lets the first always go on
+ * @param maxSteps steps after which it counts as a livelock, as in the search
  * @returns the steps and what was broken; the machine is back in its initial state afterwards
  * @throws {UsageError} when the schedule is of another model
  */
-export function replayModel(model: Model, schedule: string): Replayed {
+export function replayModel(model: Model, schedule: string, maxSteps: number = MAX_STEPS): Replayed {
   const { sim } = model, initial = sim.state.snapshot();
   let at = 0;
   const wrong = (where: string): UsageError =>
@@ -58,6 +59,10 @@ export function replayModel(model: Model, schedule: string): Replayed {
       if (can.length === 0) {
         ended = done.every((d) => d === 1);
         rule = ended ? model.checkEnd?.() : "deadlock";
+        break;
+      }
+      if (rows.length === maxSteps) {
+        rule = `livelock: no end within ${maxSteps} steps`;
         break;
       }
       // A schedule names its decisions up to what it shows: a violation in mid-way ends it there.

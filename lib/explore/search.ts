@@ -51,6 +51,8 @@ export interface SearchOptions {
 export interface SearchResult {
   /** Whether every interleaving was covered. */
   readonly exhaustive: boolean;
+  /** Steps of one schedule after which it counted as a livelock. */
+  readonly maxSteps: number;
   /** Different states. */
   readonly states: number;
   /** Steps into a state not seen on this path before: the work done once. */
@@ -64,6 +66,9 @@ export interface SearchResult {
   /** How schedules ended, with one schedule for each. */
   readonly outcomes: ReadonlyMap<string, string>;
 }
+
+/** Steps of one schedule after which it counts as a livelock, unless a user says another number. */
+export const MAX_STEPS = 5000;
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -180,7 +185,7 @@ export class Search {
   constructor(model: Model, options: SearchOptions = {}) {
     this.model = model;
     this.maxStates = options.maxStates ?? 1_000_000;
-    this.maxSteps = options.maxSteps ?? 5000;
+    this.maxSteps = options.maxSteps ?? MAX_STEPS;
     this.all = options.all ?? false;
     this.merge = options.visited ?? true;
     this.initial = model.sim.state.snapshot();
@@ -309,6 +314,7 @@ export class Search {
   result(): SearchResult {
     return {
       exhaustive: this.exhaustive,
+      maxSteps: this.maxSteps,
       states: this.parent.length,
       transitions: this.transitions,
       executed: this.executed,

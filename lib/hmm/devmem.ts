@@ -12,8 +12,18 @@ import {
   MEMORY_DEVICE_PRIVATE,
   type Zone,
 } from "../mm/zone.ts";
+import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site, type Wait } from "../sim/sim.ts";
 import { formatBytes, PAGE_SIZE } from "../units.ts";
+
+/**
+ * Without it a device's page that was in use keeps a reference when it is free, as before ef233450898f: who looks at the
+ * device's pages by frame cannot tell it from one in use.
+ */
+export const REVERT_FREE_PAGE_COUNT: string = defineRevert(
+  "free device page count",
+  "a driver that empties its device takes and locks a free page, and who is handed that page finds it locked",
+);
 
 /** What the driver of a device with memory provides. */
 export interface DevmemOps {
@@ -71,6 +81,7 @@ export class DeviceMemory {
     const free = (a: number, pfn: number): void => {
       if (--this.inUse[0] === 0 && this.phase[0] === KILLED) k.sim.wake(this.drained);
       ops.pageFree?.(a, pfn);
+      if (k.revert.has(REVERT_FREE_PAGE_COUNT)) k.pages.refcount[pfn] = 1;
     };
     const zone = k.pages.declareZone(
       name,

@@ -5,10 +5,11 @@
  * entries kept MIGRATE_PFN_MIGRATE and updates its own tables. It holds the mmap lock for reading all the time.
  * @module
  */
+import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL } from "../mm/errno.ts";
 import { splitHugePage } from "../mm/huge.ts";
-import { type Kernel, REVERT_FAULT_LOCK } from "../mm/kernel.ts";
+import { type Kernel, REVERT_FAULT_LOCK, REVERT_FAULT_REFERENCE } from "../mm/kernel.ts";
 import { removeMigrationEntries, restoreNow, tryToMigrate } from "../mm/migration_entry.ts";
 import { type Invalidation, MMU_NOTIFY_MIGRATE, TOLD } from "../mm/notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LRU, ZERO_PFN } from "../mm/pages.ts";
@@ -25,55 +26,46 @@ import {
 } from "../mm/pagetable.ts";
 import { VM_HUGETLB, VM_MIXEDMAP, VM_WRITE } from "../mm/vma.ts";
 
-/** The entry's frame number is valid. */
-export const MIGRATE_PFN_VALID = 1;
-/** The page migrates (after setup) or has migrated (after pages). */
-export const MIGRATE_PFN_MIGRATE = 2;
-/** The page was mapped writable. */
-export const MIGRATE_PFN_WRITE = 8;
-/** Frame numbers begin at this bit. */
-export const MIGRATE_PFN_SHIFT = 6;
+import {
+  MIGRATE_PFN_MIGRATE,
+  MIGRATE_PFN_VALID,
+  MIGRATE_PFN_WRITE,
+  MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+  MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+  MIGRATE_VMA_SELECT_SYSTEM,
+  migratePfn,
+  migratePfnToPage,
+  type MigrateVma,
+} from "./migrate_entry.ts";
 
-/** Collect ordinary memory. */
-export const MIGRATE_VMA_SELECT_SYSTEM = 1;
-/** Collect device-private pages of `owner`. */
-export const MIGRATE_VMA_SELECT_DEVICE_PRIVATE = 2;
-/** Collect device-coherent pages of `owner`. */
-export const MIGRATE_VMA_SELECT_DEVICE_COHERENT = 4;
+export * from "./migrate_entry.ts";
 
-/** The src or dst entry of a frame: migrate_pfn(). */
-export function migratePfn(pfn: number): number {
-  return ((pfn << MIGRATE_PFN_SHIFT) | MIGRATE_PFN_VALID) >>> 0;
-}
+/**
+ * Without it the page-table lock is given up before the CPUs' translations are flushed: 60bae7370896 and 8c3328f1f36a, of
+ * the series of August 2022.
+ */
+export const REVERT_COLLECT_FLUSH: string = defineRevert(
+  "collect flush under lock",
+  "a CPU still stores into a page that MADV_DONTNEED has dropped, because a migration has not flushed yet",
+);
 
-/** The frame of an entry, or -1: migrate_pfn_to_page(). */
-export function migratePfnToPage(entry: number): number {
-  return entry & MIGRATE_PFN_VALID ? entry >>> MIGRATE_PFN_SHIFT : -1;
-}
+/** Without it what only a page-table entry knew of a write is forgotten when the entry becomes a migration entry. */
+export const REVERT_DIRTY_BIT: string = defineRevert(
+  "dirty bit",
+  "a written page is taken for clean after a migration that failed, and its content may be dropped",
+);
 
-/** What a migration is about: struct migrate_vma. */
-export interface MigrateVma {
-  /** Address space. */
-  readonly mm: number;
-  /** The vma that contains the whole range. */
-  readonly vma: number;
-  /** First page. */
-  readonly start: number;
-  /** Page past the last. */
-  readonly end: number;
-  /** What was there: one MIGRATE_PFN_ entry a page, filled by setup. */
-  readonly src: Uint32Array;
-  /** Where it goes: filled by the caller between setup and pages; destinations are locked. */
-  readonly dst: Uint32Array;
-  /** MIGRATE_VMA_SELECT_ flags. */
-  readonly flags: number;
-  /** Owner of the device memory: pgmap_owner. */
-  readonly owner: number;
-  /** The device page whose CPU fault this migration answers, or -1; the fault holds a reference and the page's lock. */
-  readonly faultPage: number;
-  /** Pages that were collected and not given up: filled by setup. */
-  cpages: number;
-}
+/** Without it a page that somebody holds is migrated under its holder. */
+export const REVERT_PIN_CHECK: string = defineRevert(
+  "pinned page refusal",
+  "a pinned page moves, and who pinned it goes on with a page that the process no longer has",
+);
+
+/** Without it a page goes into a hole without another look whether the hole is still there. */
+export const REVERT_HOLE_CHECK: string = defineRevert(
+  "second look at a hole",
+  "a page that a CPU fault has put into a hole is overwritten by the one that a migration made for it",
+);
 
 const AT_COLLECT = site("migrate_vma_setup: before a table is collected");
 const AT_ENTRY = site("migrate_vma_setup: between entries of a table");
@@ -176,19 +168,25 @@ function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
     k.ptlSpend(a, leaf, k.phase.collect, (m.cpages - before) * k.cost.collectPageNs);
     if (taken === 0) continue;
     if (sim.due(a)) {
-      k.ptlHold(leaf);
+      const locked = !k.revert.has(REVERT_COLLECT_FLUSH);
+      if (locked) k.ptlHold(leaf);
       sim.mark(a, AT_FLUSH, start, end, taken, m.cpages);
       yield DUE;
-      k.ptlRelease(leaf);
+      if (locked) k.ptlRelease(leaf);
     }
     // Before the lock is given up: no CPU may store into a page whose copy is about to begin.
     k.flushTlb(a, m.mm, start, end);
   }
 }
 
+/** References that the CPU fault which this migration answers holds to a page: 1 to its own. */
+function faultReferences(k: Kernel, m: MigrateVma, pfn: number): number {
+  return pfn === m.faultPage && !k.revert.has(REVERT_FAULT_REFERENCE) ? 1 : 0;
+}
+
 /** Whether the CPU fault that this migration answers has the page's lock, and keeps it. */
 export function lockedByFault(k: Kernel, m: MigrateVma, pfn: number): boolean {
-  return pfn === m.faultPage && !k.revert.has(REVERT_FAULT_LOCK);
+  return faultReferences(k, m, pfn) === 1 && !k.revert.has(REVERT_FAULT_LOCK);
 }
 
 /** Collects one entry `e` into row `i`. Returns whether it became a migration entry. */
@@ -229,7 +227,7 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
   m.src[i] = (migratePfn(pfn) | MIGRATE_PFN_MIGRATE | (writable ? MIGRATE_PFN_WRITE : 0)) >>> 0;
   m.cpages++;
   // What only the entry knew must survive it: the dirty bit goes to the page, exclusivity to the new entry.
-  if (pte & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
+  if (pte & PTE_DIRTY && !k.revert.has(REVERT_DIRTY_BIT)) pages.flags[pfn] |= PG_DIRTY;
   pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
   tables.kind[e] = PTE_MIGRATION | (writable ? PTE_WRITE : 0) | (exclusive ? PTE_ANON_EXCLUSIVE : 0);
   pages.mapcount[pfn]--;
@@ -281,7 +279,8 @@ function isolate(k: Kernel, m: MigrateVma, from: number): number {
 /** Gives row `i` up if somebody else maps or holds its page. */
 function refusePinned(k: Kernel, m: MigrateVma, i: number): void {
   const { pages } = k, pfn = migratePfnToPage(m.src[i]);
-  if (pages.mapcount[pfn] === 0 && pages.refcount[pfn] <= 1 + extraReferences(k, m, pfn)) return;
+  const pinned = pages.refcount[pfn] > 1 + extraReferences(k, m, pfn) && !k.revert.has(REVERT_PIN_CHECK);
+  if (pages.mapcount[pfn] === 0 && !pinned) return;
   m.src[i] &= ~MIGRATE_PFN_MIGRATE;
   m.cpages--;
   if (!pages.isZoneDevice(pfn)) pages.flags[pfn] |= PG_LRU;
@@ -309,7 +308,7 @@ function* putBack(k: Kernel, a: number, m: MigrateVma): Proc {
 /** References beyond ours that are no pin: the fault's, the page cache's, one that ZONE_DEVICE pages are allowed. */
 function extraReferences(k: Kernel, m: MigrateVma, pfn: number): number {
   const { pages } = k;
-  return (pfn === m.faultPage ? 1 : 0) + (pages.isZoneDevice(pfn) ? 1 : 0) +
+  return faultReferences(k, m, pfn) + (pages.isZoneDevice(pfn) ? 1 : 0) +
     (pages.inode[pfn] !== 0 || pages.swap[pfn] !== 0 ? 1 : 0);
 }
 
@@ -368,7 +367,7 @@ function movePages(k: Kernel, a: number, m: MigrateVma, from: number): number {
     }
     // A page that only the swap cache has beside us leaves it; one whose slot others still name stays.
     if (pages.swap[page] !== 0) k.swap.tryRemove(k, a, page);
-    if (pages.refcount[page] !== 1 + (page === m.faultPage ? 1 : 0)) {
+    if (pages.refcount[page] !== 1 + faultReferences(k, m, page) && !k.revert.has(REVERT_PIN_CHECK)) {
       m.src[i] &= ~MIGRATE_PFN_MIGRATE; // somebody took a reference meanwhile
       continue;
     }
@@ -383,7 +382,8 @@ function movePages(k: Kernel, a: number, m: MigrateVma, from: number): number {
 function insertPage(k: Kernel, a: number, m: MigrateVma, vpn: number, e: number, pfn: number): boolean {
   const { tables, pages, vmas } = k, kind = tables.kind[e] & PTE_KIND;
   k.ptlSpend(a, e - (vpn & 511), k.phase.pte, k.cost.pteInstallNs);
-  if (kind !== PTE_NONE && !(kind === PTE_PRESENT && tables.pfn[e] === ZERO_PFN)) return false;
+  const hole = kind === PTE_NONE || kind === PTE_PRESENT && tables.pfn[e] === ZERO_PFN;
+  if (!hole && !k.revert.has(REVERT_HOLE_CHECK)) return false;
   const write = vmas.flags[m.vma] & VM_WRITE ? PTE_WRITE : 0, device = pages.isDevicePrivate(pfn);
   if (kind === PTE_PRESENT) k.flushTlb(a, m.mm, vpn, vpn + 1);
   tables.set(e, device ? PTE_DEVICE | write : PTE_PRESENT | PTE_YOUNG | (write ? write | PTE_DIRTY : 0), pfn);

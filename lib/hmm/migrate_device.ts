@@ -45,7 +45,8 @@ export function* migrateDeviceRange(
   for (let i = 0; i < n; i++) {
     const pfn = first + i;
     src[i] = dst[i] = 0;
-    if (pages.isFree(pfn) || !pages.trylock(pfn)) continue;
+    // A free page has no reference that another could be added to (folio_try_get).
+    if (pages.refcount[pfn] === 0 || !pages.trylock(pfn)) continue;
     pages.refcount[pfn]++;
     src[i] = (migratePfn(pfn) | MIGRATE_PFN_MIGRATE) >>> 0;
     m.cpages++;

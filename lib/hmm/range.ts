@@ -2,6 +2,7 @@
  * hmm_range_fault(): what the CPU's page table says of a range, faulting in what a device asks for.
  * @module
  */
+import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EBUSY, EFAULT, EPERM, VM_FAULT_DONE, VM_FAULT_RETRY } from "../mm/errno.ts";
 import { handleMmFault } from "../mm/fault.ts";
@@ -47,6 +48,12 @@ export interface HmmRange {
   /** Whose device-private pages are reported instead of faulted back: dev_private_owner; 0 for nobody's. */
   readonly owner: number;
 }
+
+/** Without it hmm_range_fault() gives up on the private page of another device: 8a295dbbaf72. */
+export const REVERT_FOREIGN_PAGE: string = defineRevert(
+  "foreign device page",
+  "a device fault on a page that another device has in its private memory ends with -EFAULT",
+);
 
 const AT_PAGE = site("hmm_range_fault: before a page-table entry");
 const AT_FAULT = site("hmm_range_fault: in a fault");
@@ -145,6 +152,10 @@ function* walkPiece(
         yield* pages.waitUnlocked(a, pfn);
         sim.ret(a);
         return -EBUSY;
+      }
+      if ((kind & PTE_KIND) === PTE_DEVICE && k.revert.has(REVERT_FOREIGN_PAGE)) {
+        pfns[i] = HMM_PFN_ERROR;
+        return -EFAULT;
       }
       return yield* faultPages(k, a, range, vma, v, end, need);
     }

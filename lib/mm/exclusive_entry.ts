@@ -4,6 +4,7 @@
  * The entry holds the mapping's reference to the page but does not count as a mapping.
  * @module
  */
+import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { VM_FAULT_DONE } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
@@ -12,6 +13,13 @@ import { PG_LOCKED } from "./pages.ts";
 import { PTE_DIRTY, PTE_EXCLUSIVE, PTE_KIND, PTE_PRESENT, PTE_PROTNONE, PTE_WRITE } from "./pagetable.ts";
 import { VM_ACCESS_FLAGS, VM_WRITE } from "./vma.ts";
 
+/** Without it a CPU fault on an exclusive entry locks the page with no reference of its own: 7c7b962938dd. */
+export const REVERT_EXCLUSIVE_REFERENCE: string = defineRevert(
+  "exclusive page reference",
+  "a CPU fault locks a page that was exclusive to a device and is free by then",
+);
+
+const AT_LOOKED = site("exclusive entry: looked at without its lock");
 const AT_LOCK = site("exclusive entry: before the page lock");
 const AT_NOTIFY = site("exclusive entry: notifying");
 
@@ -47,8 +55,16 @@ export function* removeExclusiveEntry(
     leaf = tables.leaf(k.root[mm], vpn),
     e = leaf + (vpn & 511),
     pfn = tables.pfn[e];
-  // The reference first, then the lock: between the two the entry may go and with it the page.
-  pages.get(pfn);
+  const held = !k.revert.has(REVERT_EXCLUSIVE_REFERENCE);
+  if (sim.due(a)) {
+    sim.mark(a, AT_LOOKED, vpn, pfn);
+    yield DUE;
+  }
+  // The reference first, then the lock: between the two the entry may go and with it the page (folio_try_get).
+  if (held) {
+    if (pages.refs(pfn) === 0) return VM_FAULT_DONE;
+    pages.get(pfn);
+  }
   sim.call(a, AT_LOCK, vpn, pfn);
   while (!pages.trylock(pfn)) yield* pages.waitUnlocked(a, pfn);
   sim.ret(a);
@@ -73,6 +89,6 @@ export function* removeExclusiveEntry(
   k.ptlSpend(a, leaf, k.phase.pte, k.cost.pteInstallNs);
   k.notifiers.end(a, event);
   pages.unlock(pfn);
-  pages.put(a, pfn);
+  if (held) pages.put(a, pfn);
   return VM_FAULT_DONE;
 }

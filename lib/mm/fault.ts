@@ -29,7 +29,7 @@ import {
 import { fileFault } from "./files.ts";
 import { hugeFault, mayFaultHuge, wpHuge } from "./huge.ts";
 import { hugetlbFault } from "./hugetlb.ts";
-import { type Kernel, REVERT_FAULT_LOCK } from "./kernel.ts";
+import { type Kernel, REVERT_FAULT_LOCK, REVERT_FAULT_REFERENCE } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
 import {
@@ -54,6 +54,7 @@ const AT_COPIED = site("write fault: page copied, not yet mapped");
 const AT_CLEARED = site("write fault: entry cleared, translation not yet flushed");
 const AT_NOTIFY = site("write fault: notifying");
 const AT_TO_RAM = site("device-private fault: migrate_to_ram");
+const AT_UNHELD = site("device-private fault: page named, nothing held");
 const AT_VMA_LOCKED = site("cpu fault: under the vma lock");
 const AT_MMAP_LOCKED = site("cpu fault: under the mmap lock");
 const AT_HUGE = site("fault: with a huge page");
@@ -162,6 +163,7 @@ function* devicePrivateFault(
   flags: number,
 ): Proc<number> {
   const { sim, tables, pages } = k, leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511);
+  if (k.revert.has(REVERT_FAULT_REFERENCE)) return yield* unheldFault(k, a, mm, vma, vpn, tables.pfn[e]);
   if (tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
   if ((tables.kind[e] & PTE_KIND) !== PTE_DEVICE) return VM_FAULT_DONE;
   // The reference is taken under the page-table lock: the page cannot be freed and reused during its own fault.
@@ -182,6 +184,26 @@ function* devicePrivateFault(
   sim.ret(a);
   if (!k.revert.has(REVERT_FAULT_LOCK)) pages.unlock(pfn);
   pages.put(a, pfn);
+  return rc === 0 ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
+}
+
+/** As {@link devicePrivateFault} was before 16ce101db85d: nothing keeps the page that the entry named. */
+function* unheldFault(
+  k: Kernel,
+  a: number,
+  mm: number,
+  vma: number,
+  vpn: number,
+  pfn: number,
+): Proc<number> {
+  const { sim, pages } = k;
+  sim.call(a, AT_TO_RAM, vpn, pfn);
+  if (sim.due(a)) {
+    sim.mark(a, AT_UNHELD, vpn, pfn);
+    yield DUE;
+  }
+  const rc = yield* pages.zoneOf(pfn).ops!.migrateToRam(a, { mm, vma, vpn, pfn });
+  sim.ret(a);
   return rc === 0 ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }
 

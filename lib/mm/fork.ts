@@ -3,6 +3,7 @@
  * @module
  */
 import { allocPage } from "./alloc.ts";
+import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
@@ -27,6 +28,12 @@ import {
 } from "./pagetable.ts";
 import { VM_DONTCOPY, VM_LOCKED, VM_MIXEDMAP, VM_SHARED, VM_WIPEONFORK, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
+
+/** Without it fork() leaves a writable device entry writable, in the parent and in the child. */
+export const REVERT_FORK_PROTECT: string = defineRevert(
+  "fork write protection",
+  "parent and child both write to one page of device memory without a copy",
+);
 
 const AT_LOCK = site("fork: taking the mmap lock");
 const AT_VMA = site("fork: copying a vma");
@@ -213,7 +220,7 @@ function copyEntry(
     }
     case PTE_DEVICE:
       pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
-      tables.kind[e] = kind & ~PTE_WRITE;
+      if (!k.revert.has(REVERT_FORK_PROTECT)) tables.kind[e] = kind & ~PTE_WRITE;
       tables.set(to, tables.kind[e], pfn);
       break;
     case PTE_SWAP:

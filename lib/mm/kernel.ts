@@ -55,7 +55,21 @@ export const REVERT_TLB_FLUSH: string = defineRevert(
   "a CPU store lands in a page that was taken away",
 );
 
-/** Without it each of several faults on a device page holds a reference that keeps the others from migrating it (6.12). */
+/**
+ * Without it a CPU fault on a device page asks the driver for a page that nothing keeps: 16ce101db85d, CVE-2022-3523.
+ *
+ * Such a fault takes neither the page's reference nor its lock, and does not look at the entry again under the lock of
+ * the page table.
+ */
+export const REVERT_FAULT_REFERENCE: string = defineRevert(
+  "fault page reference",
+  "a device page is freed, and may be used again, while its own CPU fault is at its driver",
+);
+
+/**
+ * Without it each of several faults on a device page holds a reference that keeps the others from migrating it:
+ * 1afaeb8293c9. Linux 6.12.117 does not have that fix: a comparison with it that is about such faults switches it off.
+ */
 export const REVERT_FAULT_LOCK: string = defineRevert(
   "fault page lock",
   "CPU threads that touch one device page at a time keep each other from getting it",

@@ -411,6 +411,7 @@ export class Pages {
     if (this.mapcount[pfn] !== 0) {
       throw new Error(`page ${pfn} is freed while ${this.mapcount[pfn]} entries map it`);
     }
+    if (this.flags[pfn] & PG_LOCKED) throw new Error(`page ${pfn} is freed while it is locked`);
     const zone = this.zoneOf(pfn);
     // The owner hears of it before the frame can be used again: page_free() comes first, as free_zone_device_folio().
     zone.ops?.pageFree(a, pfn);

@@ -65,7 +65,7 @@ export function* zapRange(
       yield* k.waitPtl(a, leaf);
       sim.ret(a);
     }
-    let dropped = 0, files = 0;
+    let dropped = 0, files = 0, present = 0;
     gathered.length = 0;
     for (let w = v; w < stop; w++) {
       const e = leaf + (w & 511), kind = tables.kind[e] & PTE_KIND;
@@ -74,6 +74,7 @@ export function* zapRange(
       if (!cows && (kind !== PTE_PRESENT || pages.inode[pfn] === 0)) continue;
       const dirty = tables.kind[e] & PTE_DIRTY;
       tables.clear(e);
+      if (kind === PTE_PRESENT) present++;
       if (kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
       if (kind === PTE_SWAP) {
         k.rssSwap[mm]--;
@@ -105,7 +106,8 @@ export function* zapRange(
       yield DUE;
       k.ptlRelease(leaf);
     }
-    k.flushTlb(a, mm, v, stop);
+    // Only what was present can be in a translation cache; whoever took a page's entry before has flushed it.
+    if (present > 0) k.flushTlb(a, mm, v, stop);
     for (const pfn of gathered) {
       if (pages.swap[pfn] !== 0 && pages.mapcount[pfn] === 0) k.swap.tryRemove(k, a, pfn); // free_swap_cache()
       pages.put(a, pfn);

@@ -216,6 +216,9 @@ test("two devices that take one page from each other for ever are called a livel
   }));
   const r = await explore(race, { maxSteps: 400 });
   expect(r.violated).toBe("livelock: no end within 400 steps");
+  const again = replay(race, r);
+  expect(again.violated).toBe(r.violated);
+  expect(again.replayed.steps.numRows).toBe(400);
 });
 
 test("a driver that never asks for writing is told so, instead of faulting for ever", async () => {

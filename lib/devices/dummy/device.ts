@@ -37,6 +37,21 @@ export const REVERT_SEQUENCE_CHECK: string = defineRevert(
   "a device maps a page that an invalidation took away while the fault was under way",
 );
 
+/** Without it what a fault that has to begin again asks for is what its last round has found: 0cafc62e4daf. */
+export const REVERT_REQUEST_FLAGS: string = defineRevert(
+  "request flags",
+  "a device fault that begins again takes the flags that it was answered for flags that it asks with",
+);
+
+/**
+ * Without it the driver holds its own lock across hmm_range_fault(), which may call the same driver's notifier and
+ * migrate_to_ram(): what a6283010e290 mends in amdkfd.
+ */
+export const REVERT_RECURSIVE_FAULT: string = defineRevert(
+  "lock after range fault",
+  "a device fault waits for ever for the lock that it holds itself",
+);
+
 const AT_BEGIN = site("device fault: reading the sequence");
 const AT_RANGE = site("device fault: hmm_range_fault");
 const AT_LOCK = site("device fault: taking the driver's lock");
@@ -203,6 +218,8 @@ export class DummyDevice implements Device {
       sim.ret(a);
     }
     const batch = batches.take(), n = end - start, deadlineNs = sim.nowNs[a] + this.spec.timeoutNs;
+    const wanted = (HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0)) >>> 0;
+    const saidOnce = k.revert.has(REVERT_REQUEST_FLAGS), early = k.revert.has(REVERT_RECURSIVE_FAULT);
     const range = {
       sub,
       seq: 0,
@@ -210,10 +227,12 @@ export class DummyDevice implements Device {
       start,
       end,
       pfns: batch.src,
-      defaultFlags: HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0),
-      pfnFlagsMask: 0,
+      // Asked for the whole range, what is wanted need not be said again in entries that hold answers by then.
+      defaultFlags: saidOnce ? 0 : wanted,
+      pfnFlagsMask: saidOnce ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : 0,
       owner: this.owner,
     };
+    if (saidOnce) batch.src.fill(wanted, 0, n);
     let rc: number;
     for (;;) {
       if (sim.expired(a, deadlineNs)) {
@@ -225,12 +244,14 @@ export class DummyDevice implements Device {
       sim.ret(a);
       sim.call(a, AT_RANGE, start, end, batch.slot + (write ? 0.5 : 0), range.seq);
       if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
+      if (early) yield* locks.lock(a, this.lock);
       rc = yield* hmmRangeFault(k, a, range);
+      if (early && rc !== 0) locks.unlock(a, this.lock);
       locks.readUnlock(a, k.mmapLock(mm));
       sim.ret(a);
       if (rc === 0) {
         sim.call(a, AT_LOCK, start, end, batch.slot + (write ? 0.5 : 0), range.seq);
-        if (!locks.lockNow(a, this.lock)) yield* locks.lock(a, this.lock);
+        if (!early && !locks.lockNow(a, this.lock)) yield* locks.lock(a, this.lock);
         sim.ret(a);
         const stale = !k.revert.has(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
         const denied = write && !this.spec.quirks && firstReadOnly(batch.src, n) < n;
