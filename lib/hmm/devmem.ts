@@ -25,6 +25,12 @@ export const REVERT_FREE_PAGE_COUNT: string = defineRevert(
   "a driver that empties its device takes and locks a free page, and who is handed that page finds it locked",
 );
 
+/** Without it a page in use holds no reference to the pagemap, and the memory goes with the page: 0dc45ca1ce18. */
+export const REVERT_PAGEMAP_REFERENCE: string = defineRevert(
+  "pagemap reference",
+  "a device's memory is removed while entries still name its pages",
+);
+
 /** What the driver of a device with memory provides. */
 export interface DevmemOps {
   /** Brings a page back because the CPU touched it; 0, or the toucher gets SIGBUS: migrate_to_ram(). */
@@ -143,7 +149,8 @@ export class DeviceMemory {
 
   /** Takes the frames away if no page is in use. Returns whether it did. */
   remove(): boolean {
-    if (this.inUse[0] > 0 || this.phase[0] === ABSENT) return false;
+    const used = this.inUse[0] > 0 && !this.kernel.revert.has(REVERT_PAGEMAP_REFERENCE);
+    if (used || this.phase[0] === ABSENT) return false;
     this.kernel.pages.close(this.zone);
     this.phase[0] = ABSENT;
     this.kernel.sim.wake(this.drained);
@@ -209,7 +216,7 @@ export function* memunmapPages(k: Kernel, a: number, memory: DeviceMemory): Proc
   const { sim } = k;
   sim.mightSleep(a, "memunmap_pages");
   memory.kill();
-  while (memory.present && memory.used > 0) {
+  while (memory.present && memory.used > 0 && !k.revert.has(REVERT_PAGEMAP_REFERENCE)) {
     sim.mark(a, AT_REMOVE, memory.zone.number);
     yield memory.queue;
   }
