@@ -37,6 +37,8 @@ export {
 export { type ColumnData, type Columns, columnsOf } from "./record/columns.ts";
 export { DISPLAY, type Display, type Displayable, isDisplayable } from "./record/display.ts";
 export { LatencyHistogram } from "./record/histogram.ts";
+export { phaseGuide } from "./record/phase_guide.ts";
+export { splits } from "./record/splits.ts";
 export { Timeline } from "./record/timeline.ts";
 
 // --- hardware profiles -------------------------------------------------------------------------------------------------

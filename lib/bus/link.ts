@@ -81,6 +81,7 @@ const AT_DONE = site("dma: copied");
 /** A device's DMA engine with one channel. */
 export class DmaEngine implements CopyEngine {
   private readonly phaseMap: number;
+  private readonly phaseUnmap: number;
   private readonly phaseSetup: number;
 
   /**
@@ -88,6 +89,7 @@ export class DmaEngine implements CopyEngine {
    * @param pages struct pages, whose content it moves
    * @param link the way to the host
    * @param mapPageNs cost of mapping one page for DMA
+   * @param unmapPageNs cost of taking that back
    * @param setupNs cost of submitting a transfer
    */
   constructor(
@@ -95,9 +97,11 @@ export class DmaEngine implements CopyEngine {
     private readonly pages: Pages,
     private readonly link: Link,
     private readonly mapPageNs: number,
+    private readonly unmapPageNs: number,
     private readonly setupNs: number,
   ) {
     this.phaseMap = sim.spans.phase("dma map");
+    this.phaseUnmap = sim.spans.phase("dma unmap");
     this.phaseSetup = sim.spans.phase("dma submit");
   }
 
@@ -111,7 +115,7 @@ export class DmaEngine implements CopyEngine {
     return this.sim.fails(a, "dma map") ? -EIO : 0;
   }
 
-  /** Maps, submits, copies, waits. Other actors run while pages are under way. */
+  /** Maps, submits, copies, waits, unmaps. Other actors run while pages are under way. */
   *copy(a: number, src: Uint32Array, dst: Uint32Array, n: number): Proc<number> {
     const { sim, pages } = this;
     if (sim.due(a)) {
@@ -139,6 +143,7 @@ export class DmaEngine implements CopyEngine {
     sim.spend(a, this.phaseSetup, this.setupNs);
     // Pages of zeros are filled where they are and do not cross the link.
     if (mapped > 0) this.link.transfer(a, mapped * PAGE_SIZE);
+    sim.spend(a, this.phaseUnmap, copied * this.unmapPageNs);
     if (sim.due(a)) {
       sim.mark(a, AT_DONE, n);
       yield DUE;

@@ -34,6 +34,9 @@ function counted(n: number, what: string): string {
   return `${formatCount(n)} ${what}${n === 1 ? "" : "s"}`;
 }
 
+/** How many stretches of one phase are kept for each span that is kept: a fault with a migration has some six. */
+const SLICES_PER_EVENT = 8;
+
 /** Wall time between two looks at progress, budget and signal. */
 const SLICE_MS = 50;
 
@@ -254,6 +257,8 @@ export class Machine implements Displayable {
     const { actors, started, threads } = this.start(workloads, events);
     sim.spans.events.start(events);
     sim.spans.events.on = events > 0;
+    if (events > 0) sim.spans.slices.start(SLICES_PER_EVENT * events);
+    else sim.spans.slices.on = false;
     this.running = true;
     const t0 = performance.now(), total = started.reduce((n, s) => n + s.total, 0);
     let end: RunEnd = "done", resumes = 0, told = false;

@@ -20,8 +20,8 @@ export interface RunOptions {
   /** Ends the run when aborted, with what it has; the machine cannot go on after that. */
   readonly signal?: AbortSignal;
   /**
-   * Keeps up to so many single spans as rows of `run.events`, 35 bytes each, and of what devices record in `run.records`
-   * (default 0, at most 100,000,000).
+   * Keeps up to so many single spans as rows of `run.events`, 35 bytes each, their phases in time as rows of `run.slices`,
+   * up to 8 a span and 19 bytes each, and what devices record in `run.records` (default 0, at most 100,000,000).
    */
   readonly events?: number;
 }

@@ -96,6 +96,8 @@ export interface DeviceCosts {
   readonly tlbInvalidateNs: number;
   /** Mapping one 4 KiB page for DMA. */
   readonly dmaMapPageNs: number;
+  /** Taking the mapping of one 4 KiB page for DMA back. */
+  readonly dmaUnmapPageNs: number;
   /** Submitting one transfer to the DMA engine. */
   readonly dmaSetupNs: number;
 }
@@ -150,6 +152,8 @@ export interface NicCosts {
   readonly tlbInvalidateNs: number;
   /** Mapping one 4 KiB page for DMA. */
   readonly dmaMapPageNs: number;
+  /** Taking the mapping of one 4 KiB page for DMA back. */
+  readonly dmaUnmapPageNs: number;
   /** The entries of the adapter's translation cache. */
   readonly translationEntries: number;
   /** A miss of the translation cache: reading an entry over the link. */
@@ -256,6 +260,7 @@ export const DEVICE_PARAMETERS: SpecsOf<DeviceCosts> = {
   pteUpdate: time(),
   tlbInvalidate: time(),
   dmaMapPage: time(),
+  dmaUnmapPage: time(),
   dmaSetup: time(),
 };
 
@@ -288,6 +293,7 @@ export const NIC_PARAMETERS: SpecsOf<NicCosts> = {
   pteUpdate: time(),
   tlbInvalidate: time(),
   dmaMapPage: time(),
+  dmaUnmapPage: time(),
   translationEntries: count("entries", 2 ** 24),
   translationMiss: time(),
   access: time(1),

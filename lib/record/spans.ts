@@ -9,6 +9,7 @@
 import { type Columns, columnsOf } from "./columns.ts";
 import { EventLog } from "./events.ts";
 import { HISTOGRAM_UNITS, LatencyHistogram } from "./histogram.ts";
+import { SliceLog } from "./slices.ts";
 
 const MAX_DEPTH = 8;
 const MAX_PHASES = 128;
@@ -23,10 +24,14 @@ export class Spans {
   readonly kinds: LatencyHistogram[] = [];
   /** Single spans as rows; off until {@link EventLog.start}. */
   readonly events: EventLog = new EventLog();
+  /** What actors spent their time on inside spans, stretch by stretch; off until {@link SliceLog.start}. */
+  readonly slices: SliceLog;
   /** Waits for something that others had, by phase; undefined where nobody ever waited. */
   private readonly waits: (LatencyHistogram | undefined)[] = [];
   /** ns by kind and phase, at `kind * MAX_PHASES + phase`. */
   private phaseNs = new Float64Array(0);
+  /** By kind: time in phases of spans that never ended, because their run was cut short. */
+  private cutShortNs = new Float64Array(0);
   private readonly depth: Uint8Array;
   private readonly openKind: Uint8Array;
   private readonly openSince: Float64Array;
@@ -39,6 +44,7 @@ export class Spans {
    */
   constructor(actors: number) {
     this.nowNs = new Float64Array(actors);
+    this.slices = new SliceLog(actors);
     this.depth = new Uint8Array(actors);
     this.openKind = new Uint8Array(actors * MAX_DEPTH);
     this.openSince = new Float64Array(actors * MAX_DEPTH);
@@ -71,6 +77,7 @@ export class Spans {
     const grown = new Float64Array(this.kinds.length * MAX_PHASES);
     grown.set(this.phaseNs);
     this.phaseNs = grown;
+    this.cutShortNs = Float64Array.from([...this.cutShortNs, 0]);
     return this.kinds.length - 1;
   }
 
@@ -82,6 +89,7 @@ export class Spans {
    * @param ns non-negative integer
    */
   spend(a: number, phase: number, ns: number): void {
+    if (this.slices.on && this.depth[a] > 0) this.slices.add(a, this.nowNs[a], ns, phase);
     this.nowNs[a] += ns;
     for (let i = a * MAX_DEPTH, end = i + this.depth[a]; i < end; i++) {
       this.phaseNs[this.openKind[i] * MAX_PHASES + phase] += ns;
@@ -108,6 +116,7 @@ export class Spans {
   begin(a: number, kind: number, at = 0): void {
     const depth = this.depth[a]++;
     if (depth >= MAX_DEPTH) throw new RangeError(`spans nested deeper than ${MAX_DEPTH}`);
+    if (this.slices.on) this.slices.cut(a);
     const i = a * MAX_DEPTH + depth;
     this.openKind[i] = kind;
     this.openSince[i] = this.nowNs[a];
@@ -128,6 +137,7 @@ export class Spans {
       throw new Error(`span "${this.kinds[kind]?.name}" of actor ${a} is not the innermost open one`);
     }
     this.depth[a]--;
+    if (this.slices.on) this.slices.cut(a);
     const ns = this.nowNs[a] - this.openSince[i];
     this.kinds[kind].record(ns);
     if (this.events.on) this.events.add(this.openSince[i], ns, a, kind, this.openAt[i], pages);
@@ -139,6 +149,7 @@ export class Spans {
     this.kinds.forEach((h, i) => this.kinds[i] = new LatencyHistogram(h.name));
     this.waits.length = 0;
     this.phaseNs.fill(0);
+    this.cutShortNs.fill(0);
     this.depth.fill(0);
   }
 
@@ -147,9 +158,22 @@ export class Spans {
     return this.depth[a];
   }
 
-  /** Closes without recording what an actor left open when its run was cut short. */
+  /** Closes what an actor left open when its run was cut short; it counts in {@link cutShort}, not as a latency. */
   abandon(a: number): void {
+    for (let i = a * MAX_DEPTH, end = i + this.depth[a]; i < end; i++) {
+      this.cutShortNs[this.openKind[i]] += this.nowNs[a] - this.openSince[i];
+    }
     this.depth[a] = 0;
+  }
+
+  /**
+   * Time in the phases of a kind that belongs to no latency, because its spans were cut short.
+   *
+   * @param name as given to {@link kind}
+   * @returns ns; 0 after a run that came to its end, and then the phases add up to the latencies
+   */
+  cutShort(name: string): number {
+    return this.cutShortNs[this.kinds.findIndex((h) => h.name === name)] ?? 0;
   }
 
   /**

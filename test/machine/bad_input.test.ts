@@ -39,7 +39,7 @@ describe("a machine", () => {
     ],
     ["with null for an option", build({ seed: null }), "got null for seed; leave seed out"],
     ["of an unknown host", build({ host: "epyc" }), 'got "epyc"', "did you mean epyc-7551p?"],
-    ["whose host is a device", build({ host: "titan-v" }), '"titan-v", which is a device', "epyc-7551p"],
+    ["whose host is a device", build({ host: "titan-v" }), '"titan-v", which is a gpu', "epyc-7551p"],
     ["whose host is no profile", build({ host: 3 }), "host: got 3"],
     ["with an unknown host parameter", build({ hostParameters: { ipi: "4 us" } }), "got ipi", "ipiBase"],
     [

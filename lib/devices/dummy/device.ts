@@ -132,7 +132,8 @@ export class DummyDevice implements Device {
     };
     this.lock = k.locks.make(`driver lock of ${name}`);
     this.link = new Link(sim, `link of ${name}`, lineCurve(cost.linkLatencyNs, cost.linkBytesPerSecond));
-    this.engine = new DmaEngine(sim, k.pages, this.link, cost.dmaMapPageNs, cost.dmaSetupNs);
+    const { dmaMapPageNs, dmaUnmapPageNs, dmaSetupNs } = cost;
+    this.engine = new DmaEngine(sim, k.pages, this.link, dmaMapPageNs, dmaUnmapPageNs, dmaSetupNs);
     if (spec.memoryPages > 0) {
       this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this, spec.coherent);
     }
