@@ -227,6 +227,7 @@ export type { Tlbs } from "./mm/tlb.ts";
 export type { Vmas } from "./mm/vma.ts";
 export type { Counters } from "./record/counters.ts";
 export type { EventLog } from "./record/events.ts";
+export type { SliceLog } from "./record/slices.ts";
 export type { Spans } from "./record/spans.ts";
 export type { Arena, Extents, Snapshot } from "./sim/arena.ts";
 export type { Locks } from "./sim/locks.ts";
