@@ -93,6 +93,7 @@ export class SliceLog {
     };
   }
 
+  /** Makes room for so many rows. */
   private resize(rows: number): void {
     const startNs = new Float64Array(rows), durationNs = new Float64Array(rows);
     const actor = new Uint16Array(rows), phase = new Uint8Array(rows), kept = this.rows;
