@@ -1,6 +1,7 @@
 /** Facts 1, 2 and 6: pages of device memory while they are free, while the CPU faults on them, before another device. */
 import { expect, test } from "vitest";
 import { dummyRelease } from "../../lib/devices/dummy/ioctl.ts";
+import { memunmapPages } from "../../lib/hmm/devmem.ts";
 import { litmus } from "../../lib/explore/litmus.ts";
 import type { Kernel } from "../../lib/mm/kernel.ts";
 import { atRest, breaks, firstFrame, holds, needs } from "./facts.ts";
@@ -86,6 +87,26 @@ test("2: without that, who is handed a free page finds it locked by who empties 
   await breaks(emptied(false), /^error: free device page \d+ is locked/, {
     revert: ["free device page count"],
   });
+});
+
+test("2 (0dc45ca1ce18): device memory is removed only when no page of it is in use", async () => {
+  let rc = 1;
+  const race = litmus(
+    "removing memory against the CPU fault on its last page",
+    { written: 5 },
+    ({ m, t, dev, A }) => {
+      const k = m.kernel, memory = dev.device.memory!;
+      m.complete(dev.migrate(A));
+      return {
+        *P0() {
+          rc = yield* memunmapPages(k, k.sim.current, memory);
+        },
+        P1: () => t.read(A),
+        finally: { removed: () => rc === 0 && !memory.present, kept: () => t.process.read(A)[0] === 5 },
+      };
+    },
+  );
+  await needs(race, "pagemap reference", /^error: 1 pages of dev are in use/);
 });
 
 test("6 (8a295dbbaf72): a device fault on another device's private page ends with a page of system memory", async () => {
