@@ -61,6 +61,7 @@ export type { DummyOptions, DummySpec } from "./devices/dummy/spec.ts";
 export type { AnyDeviceSpec, DeviceChoice, DeviceOf } from "./devices/kinds.ts";
 export type { NodeOptions, NodeSpec } from "./machine/nodes.ts";
 export { Machine, machine, type ProcessOptions, type RunOptions } from "./machine/machine.ts";
+export type { Presence } from "./devices/presence.ts";
 export { Process, type Protection, Region, type Word } from "./machine/process.ts";
 export { type ActorOutcome, Run, type RunEnd } from "./machine/run.ts";
 export type { MachineOptions, MachineSpec } from "./machine/spec.ts";
@@ -70,6 +71,7 @@ export { revertNames } from "./sim/revert.ts";
 export { DeadlockError, LivelockError } from "./sim/runners.ts";
 
 // --- workloads ---------------------------------------------------------------------------------------------------------
+export { type HotplugOptions, plug, unplug, vanish } from "./workloads/hotplug.ts";
 export { replayTrace } from "./workloads/replay.ts";
 export { repeat, type RepeatOptions } from "./workloads/repeat.ts";
 export { scatter } from "./workloads/scatter.ts";
@@ -123,6 +125,7 @@ export {
   ENOENT,
   ENOMEM,
   EPERM,
+  ERANGE,
   errnoName,
 } from "./mm/errno.ts";
 export {

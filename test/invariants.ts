@@ -8,6 +8,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_POISON,
   PTE_PRESENT,
   PTE_PROTNONE,
   PTE_SWAP,
@@ -102,7 +103,8 @@ export function brokenRules(m: Machinery): string[] {
         swapped++;
         add(slots, pfn);
         continue;
-      } else if (what !== PTE_PRESENT && what !== PTE_DEVICE && what !== PTE_EXCLUSIVE) {
+      } else if (what === PTE_POISON) continue; // lost for good: no page, and in no resident set
+      else if (what !== PTE_PRESENT && what !== PTE_DEVICE && what !== PTE_EXCLUSIVE) {
         broken.push(`entry: ${at} has kind ${what}`);
       }
       if (what === PTE_PRESENT && ((kind & PTE_PROTNONE) !== 0) !== (access === 0)) {

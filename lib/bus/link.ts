@@ -21,7 +21,7 @@ export interface CopyEngine {
    * @param src source frames; {@link NO_PAGE} is a page of zeros
    * @param dst destination frames, or {@link NO_PAGE} to leave a row out
    * @param n rows
-   * @returns 0, or -EIO when nothing was copied
+   * @returns 0; -EIO when it failed: rows that were not copied then have {@link NO_PAGE} in `dst`
    */
   copy(a: number, src: Uint32Array, dst: Uint32Array, n: number): Proc<number>;
 }
@@ -78,6 +78,17 @@ const AT_MAP = site("dma: before the mapping");
 const AT_PAGE = site("dma: before a page is copied");
 const AT_DONE = site("dma: copied");
 
+/** Leaves the first `keep` rows to copy and no other. Returns how many of those have a source. */
+function keepRows(src: Uint32Array, dst: Uint32Array, n: number, keep: number): number {
+  let kept = 0, sources = 0;
+  for (let i = 0; i < n; i++) {
+    if (dst[i] === NO_PAGE) continue;
+    if (kept++ >= keep) dst[i] = NO_PAGE;
+    else if (src[i] !== NO_PAGE) sources++;
+  }
+  return sources;
+}
+
 /** A device's DMA engine with one channel. */
 export class DmaEngine implements CopyEngine {
   private readonly phaseMap: number;
@@ -130,7 +141,13 @@ export class DmaEngine implements CopyEngine {
     }
     if (copied === 0) return 0;
     const rc = this.map(a, copied);
-    if (rc !== 0) return rc;
+    if (rc !== 0) {
+      dst.fill(NO_PAGE, 0, n);
+      return rc;
+    }
+    // The engine can report an error after some of the rows, which then are all that was copied.
+    const good = sim.fails(a, "copy") ? sim.choose(a, copied) : copied;
+    if (good < copied) mapped = keepRows(src, dst, n, good);
     for (let i = 0; i < n; i++) {
       if (dst[i] === NO_PAGE) continue;
       if (sim.grain === 1 && sim.due(a)) {
@@ -145,9 +162,9 @@ export class DmaEngine implements CopyEngine {
     if (mapped > 0) this.link.transfer(a, mapped * PAGE_SIZE);
     sim.spend(a, this.phaseUnmap, copied * this.unmapPageNs);
     if (sim.due(a)) {
-      sim.mark(a, AT_DONE, n);
+      sim.mark(a, AT_DONE, n, good);
       yield DUE;
     }
-    return 0;
+    return good < copied ? -EIO : 0;
   }
 }

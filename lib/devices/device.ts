@@ -50,6 +50,12 @@ export interface Device {
   readonly memory: DeviceMemory | undefined;
   /** The device's page table of an address space; made on first use. */
   table(mm: number): DeviceTable;
+  /** Removes it from the running machine: 0, or a negated errno, and it stays. Left out by a kind that is built in. */
+  unplug?(a: number): Proc<number>;
+  /** Puts it back into the running machine: 0, or a negated errno. */
+  plug?(a: number): Proc<number>;
+  /** Lets it vanish without warning: 0, or a negated errno. */
+  vanish?(a: number): Proc<number>;
   /** The threads of its driver that a run needs, asked for after all workloads have begun; none, if left out. */
   threads?(): readonly DriverThread[];
   /**

@@ -14,7 +14,10 @@ export const MOST_PAGES = 8;
 /** Operations that can be made to fail, as `sim.fails` and `sim.expired` name them. */
 export const FAILURE_POINTS: readonly string[] = [
   "dma map",
+  "copy",
+  "device lost",
   "page allocation",
+  "page table allocation",
   "device page allocation",
   "timeout",
 ];

@@ -34,7 +34,11 @@ export interface LitmusSpec {
   readonly tlbEntries?: number;
   /** A driver of one's own to race in place of the dummy device; `dev` is then its handle. */
   readonly drv?: Driver;
-  /** Operations that may fail, tried both ways: "dma map", "page allocation", "device page allocation", "timeout". */
+  /**
+   * Operations that may fail, tried both ways: "dma map", "copy" (the engine reports an error after some of the pages),
+   * "device lost" (the device vanishes at a copy), "page allocation", "page table allocation", "device page allocation",
+   * "timeout".
+   */
   readonly failures?: readonly string[];
 }
 

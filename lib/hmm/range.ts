@@ -9,7 +9,15 @@ import { handleMmFault } from "../mm/fault.ts";
 import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE } from "../mm/fault_anon.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { ZERO_PFN } from "../mm/pages.ts";
-import { PTE_DEVICE, PTE_KIND, PTE_MIGRATION, PTE_NONE, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
+import {
+  PTE_DEVICE,
+  PTE_KIND,
+  PTE_MIGRATION,
+  PTE_NONE,
+  PTE_POISON,
+  PTE_PRESENT,
+  PTE_WRITE,
+} from "../mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
 
 /** Output: the frame number is valid. As input {@link HMM_PFN_REQ_FAULT}. */
@@ -157,6 +165,7 @@ function* walkPiece(
         pfns[i] = HMM_PFN_ERROR;
         return -EFAULT;
       }
+      if ((kind & PTE_KIND) === PTE_POISON) return -EFAULT;
       return yield* faultPages(k, a, range, vma, v, end, need);
     }
     pfns[i] = (cpu & HMM_PFN_VALID) ? (cpu | pfn) >>> 0 : 0;

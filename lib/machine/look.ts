@@ -11,6 +11,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_POISON,
   PTE_PRESENT,
   PTE_SWAP,
   PTE_WRITE,
@@ -34,6 +35,8 @@ function entryName(k: Kernel, e: number, pfn: number): string {
       return "migration";
     case PTE_SWAP:
       return "swap";
+    case PTE_POISON:
+      return "lost";
     default:
       return "table";
   }
@@ -72,7 +75,7 @@ export function look(region: Region, ...devices: readonly Device[]): Columns {
     const first = e < 0 ? 0 : tables.pfn[e],
       pfn = huge >= 0 && first !== ZERO_PFN ? first + (v & 511) : first;
     const entry = entryName(k, e, pfn),
-      has = entry !== "none" && entry !== "swap",
+      has = !["none", "swap", "lost"].includes(entry),
       real = has && entry !== "zero page";
     const row: Record<string, number | string> = {
       page: i,

@@ -2,7 +2,7 @@
  * A machine: host, memory, devices and processes put together from a spec, and run.
  * @module
  */
-import { checkOptions, describe } from "../arguments.ts";
+import { checkOptions } from "../arguments.ts";
 import type { Device } from "../devices/device.ts";
 import { attachDevice, type DeviceChoice, type DeviceOf } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
@@ -16,11 +16,13 @@ import { reverts } from "../sim/revert.ts";
 import { type Actor, Clock, complete, steps } from "../sim/runners.ts";
 import type { Proc } from "../sim/sim.ts";
 import { formatBytes, formatCount } from "../units.ts";
+import { checkWorkloads } from "./check_workloads.ts";
+import { checkAttach, pluggable } from "./hotplug.ts";
 import { Process } from "./process.ts";
 import { type ActorOutcome, Run, type RunEnd } from "./run.ts";
 import { checkRunOptions, type RunOptions } from "./run_options.ts";
 import { checkNode } from "./nodes.ts";
-import { checkMachine, type MachineOptions, type MachineSpec } from "./spec.ts";
+import { checkDevices, checkMachine, type MachineOptions, type MachineSpec } from "./spec.ts";
 import type { Started, Workload } from "./workload.ts";
 
 /** How a process begins. */
@@ -55,14 +57,15 @@ const SLICE_MS = 50;
  * ```
  */
 export class Machine implements Displayable {
-  /** What it is made of. */
-  readonly spec: MachineSpec;
+  /** What it is made of, devices that were attached later included. */
+  spec: MachineSpec;
   /** Its memory management, for those who go below the public face: columns, locks, notifiers. */
   readonly kernel: Kernel;
   /** Its devices by name. */
   readonly devices: Readonly<Record<string, Device>>;
   /** Its devices in the order of the spec. */
   readonly deviceList: readonly Device[];
+  private readonly batches: Batches;
   private broken: string | undefined;
 
   private running = false;
@@ -76,7 +79,7 @@ export class Machine implements Displayable {
     this.spec = spec;
     const k = this.kernel = new Kernel(spec.kernel, spec.cost, reverts(spec.revert));
     // A migration holds two batches, and a device fault one around it.
-    const batches = new Batches(k.sim, Math.min(4 * spec.kernel.actors, 256), spec.batchPages);
+    const batches = this.batches = new Batches(k.sim, Math.min(4 * spec.kernel.actors, 256), spec.batchPages);
     this.deviceList = Object.entries(spec.devices).map(([name, d], i) =>
       attachDevice(k, batches, name, d, i + 1)
     );
@@ -105,6 +108,70 @@ export class Machine implements Displayable {
     checkOptions("make a process", options, { node: true }, "{ node: 1 }");
     const { node = 0 } = options;
     return new Process(this, checkNode("make a process", "node", node, this.kernel.nodes.count));
+  }
+
+  /**
+   * Adds a device to the machine, between runs. Its memory takes a part of what `machine({ hotplug })` keeps room for.
+   *
+   * @param name the name under which it is found in {@linkcode Machine.devices}, and as a property of the machine
+   * @param choice a profile, its name, or the options of a kind of device
+   * @returns the device
+   * @throws {UsageError} during a run, for a name that is taken, options that cannot be, and memory that there is no room for
+   *
+   * @example
+   * ```ts
+   * import { machine, stream } from "hmmlab";
+   *
+   * const m = machine({ memory: "64 MiB", hotplug: "256 MiB" }), heap = m.process().mmap("1 MiB");
+   * const gpu = m.attach("gpu", { profile: "titan-v", memory: "256 MiB" });
+   * const run = await m.run({ gpu: stream(gpu, heap) });
+   * console.log(run.pagesToDevice, m.unplug(gpu), m.plug(gpu)); // 256 0 0
+   * ```
+   */
+  attach<const C extends DeviceChoice>(name: string, choice: C): DeviceOf<C> {
+    this.usable();
+    const spec = checkDevices({ [name]: choice })[name];
+    checkAttach(this, name, spec);
+    const device = attachDevice(this.kernel, this.batches, name, spec, this.deviceList.length + 1);
+    (this.deviceList as Device[]).push(device);
+    (this.devices as Record<string, Device>)[name] = device;
+    this.spec = { ...this.spec, devices: { ...this.spec.devices, [name]: spec } };
+    Object.defineProperty(this, name, { value: device, enumerable: true });
+    return device as DeviceOf<C>;
+  }
+
+  /**
+   * Removes a device from the machine at once, outside of any run: what is on it comes back, its mirrors end, its memory
+   * goes. In a run, the workload `unplug(m.gpu)` does it; in a race, a {@linkcode DeviceThread}.
+   *
+   * @param device a device of this machine
+   * @returns 0; -ENODEV when it is away; -ENOMEM, -EIO or -EBUSY when a page could not be brought back: the device stays
+   * @throws {UsageError} during a run, and for what is no device of this machine that can be removed
+   *
+   * @example
+   * ```ts
+   * import { DeviceThread, machine } from "hmmlab";
+   *
+   * const m = machine({ memory: "64 MiB", devices: { gpu: "titan-v" } });
+   * const p = m.process(), heap = p.mmap("8 KiB"), gpu = new DeviceThread(m.gpu, p);
+   * p.write(heap, 7);
+   * console.log(p.complete(gpu.migrate(heap)), m.unplug(m.gpu), p.read(heap)); // 2 0 [ 7, 8 ]
+   * console.log(p.complete(gpu.fault(heap))); // -19, which is -ENODEV
+   * ```
+   */
+  unplug(device: Device): number {
+    return this.complete(pluggable("unplug", device, this.kernel).unplug!(0));
+  }
+
+  /**
+   * Puts a device back that was removed, or was not plugged when the machine was built. Its memory is empty.
+   *
+   * @param device a device of this machine
+   * @returns 0; -EBUSY when it is there; -ERANGE or -ENOMEM when its memory cannot be added
+   * @throws {UsageError} as {@linkcode Machine.unplug}
+   */
+  plug(device: Device): number {
+    return this.complete(pluggable("plug", device, this.kernel).plug!(0));
   }
 
   /**
@@ -138,55 +205,13 @@ export class Machine implements Displayable {
     }
   }
 
-  /** Refuses what is not one workload or more of this machine, by name. */
-  private checkWorkloads(given: unknown): asserts given is Readonly<Record<string, Workload>> {
-    const example = "write for example m.run({ cpu: touch(heap) })";
-    if (typeof given !== "object" || given === null || Array.isArray(given) || "start" in given) {
-      const what = typeof given === "object" && given !== null && "start" in given
-        ? "a workload"
-        : describe(given);
-      throw new UsageError(`Cannot run: got ${what}; workloads by name are allowed; ${example}`);
-    }
-    const workloads = Object.values(given), most = this.kernel.sim.maxActors - 1;
-    if (workloads.length === 0) {
-      throw new UsageError(`Cannot run: got no workloads; one or more by name are allowed; ${example}`);
-    }
-    if (workloads.length > most) {
-      throw new UsageError(
-        `Cannot run: got ${workloads.length} workloads; this machine was built for ${most}; ` +
-          `write machine({ actors: ${workloads.length + 1} })`,
-      );
-    }
-    for (const [name, w] of Object.entries(given) as [string, Workload | undefined][]) {
-      if (typeof w?.start !== "function") {
-        throw new UsageError(
-          `Cannot run "${name}": got ${describe(w)}; a workload is allowed; ` +
-            `write for example ${name}: touch(heap) or ${name}: stream(m.gpu, heap)`,
-        );
-      }
-      if (w.process !== undefined && w.process.machine !== this) {
-        throw new UsageError(
-          `Cannot run "${name}": its process belongs to another machine; processes of this one are allowed; ` +
-            "map its memory with this machine's process()",
-        );
-      }
-      if (w.node !== undefined) checkNode(`run "${name}"`, "node", w.node, this.kernel.nodes.count);
-      if (w.together?.some((other) => workloads.filter((x) => x === other).length !== 1)) {
-        throw new UsageError(
-          `Cannot run "${name}": it takes turns with others; all workloads that inTurns returned are needed, each once; ` +
-            "write for example m.run({ ...parties })",
-        );
-      }
-    }
-  }
-
   /** Starts workloads as actors 1, 2, … in the order given, and after them the threads of drivers. */
   private start(
     workloads: Readonly<Record<string, Workload>>,
     records: number,
   ): { actors: Actor[]; started: Started[]; threads: number[] } {
     this.usable();
-    this.checkWorkloads(workloads);
+    checkWorkloads(this, workloads);
     const { sim, cpus, nodes } = this.kernel, entries = Object.entries(workloads);
     this.resetAccounts();
     cpus.fill(0);

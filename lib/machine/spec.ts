@@ -28,7 +28,7 @@ export interface MachineOptions<
    * a kind of device.
    */
   readonly devices?: D;
-  /** Room for memory of devices that are attached later, for example "16 GiB" (default 0). */
+  /** Room for memory of devices that are attached later, for example "16 GiB" (default 0); each takes whole 128 MiB of it. */
   readonly hotplug?: string | number;
   /** Seed of every random draw (default 1). */
   readonly seed?: number;
@@ -137,8 +137,14 @@ export function checkHostMemory(what: string, needBytes: number, remedy: string)
   );
 }
 
-/** The devices, each under a name that can be written after a dot. */
-function checkDevices(given: unknown): Record<string, AnyDeviceSpec> {
+/**
+ * Checks and completes devices, each under a name that can be written after a dot.
+ *
+ * @param given what a user said, by name
+ * @returns the full descriptions by name
+ * @throws {UsageError} naming the device, what was given and what is allowed
+ */
+export function checkDevices(given: unknown): Record<string, AnyDeviceSpec> {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw new UsageError(
       `Cannot ${BUILD}: got ${
@@ -257,7 +263,8 @@ export function checkMachine(o: MachineOptions): MachineSpec {
   const nodes = checkNodes(o.nodes, memoryPages, memory !== undefined, cost.cores);
   const ramPages = nodes.reduce((n, node) => n + node.pages, 0);
   const batchPages = size("batchPages", 512, 1, 512);
-  const { hotplug = 0 } = o, hotplugPages = during(`${BUILD}: hotplug`, () => pages(hotplug));
+  const { hotplug = 0 } = o, room = during(`${BUILD}: hotplug`, () => pages(hotplug));
+  const hotplugPages = Math.ceil(room / SECTION_PAGES) * SECTION_PAGES;
   let devicePages = hotplugPages;
   for (const [name, { memoryPages, migratePages }] of Object.entries(devices)) {
     devicePages += memoryPages;
@@ -268,7 +275,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
     );
   }
   const wordsPerPage = size("wordsPerPage", 1, 1, 512);
-  checkMemory(nodes, devicePages, Object.keys(devices).length + (hotplugPages > 0 ? 1 : 0), wordsPerPage);
+  checkMemory(nodes, devicePages, Object.keys(devices).length, wordsPerPage);
   const tables = Math.max(256, Math.ceil((2.2 * (ramPages + devicePages)) / 512));
   return {
     kernel: {
@@ -276,7 +283,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
       ramPages,
       nodes: nodes.map(({ pages, distances }) => ({ pages, distances })),
       devicePages,
-      devices: Object.keys(devices).length + (hotplugPages > 0 ? 1 : 0),
+      devices: Object.keys(devices).length,
       actors: size("actors", 64, 2, 1024),
       pageTables: size("pageTables", tables, 8, 1_000_000),
       processes: size("processes", 16, 1, 1000),

@@ -338,6 +338,35 @@ export class DeviceThread {
   }
 
   /**
+   * Removes the device from the machine: what is under way on it ends, its mirrors end, its pages come back, its memory
+   * goes. From now on its operations return -ENODEV.
+   *
+   * @returns 0; -ENODEV when it is away; -ENOMEM, -EIO or -EBUSY when a page could not be brought back, and the device stays
+   */
+  *unplug(): Proc<number> {
+    return yield* told(this.sim, this.device.unplug(this.sim.current));
+  }
+
+  /**
+   * Puts the device back into the machine, its memory empty; its mirror of the process is made anew when it is used.
+   *
+   * @returns 0; -EBUSY when it is there; -ERANGE or -ENOMEM when its memory cannot be added
+   */
+  *plug(): Proc<number> {
+    return yield* told(this.sim, this.device.plug(this.sim.current));
+  }
+
+  /**
+   * Lets the device vanish without warning: what lives only in memory that the CPU cannot address is lost. Until it is
+   * unplugged its pages stay where they are, and who touches one gets SIGBUS.
+   *
+   * @returns 0, or -ENODEV when it is away or lost
+   */
+  *vanish(): Proc<number> {
+    return yield* told(this.sim, this.device.vanish(this.sim.current));
+  }
+
+  /**
    * Stores into the first page of a region as the hardware does: through its TLB and table, with no lock and no fault.
    *
    * @param region where it stores

@@ -39,6 +39,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_POISON,
   PTE_PRESENT,
   PTE_SWAP,
   PTE_TABLE,
@@ -285,6 +286,8 @@ export function* handleMmFault(
       yield* pages.waitUnlocked(a, tables.pfn[e]);
       sim.ret(a);
       return VM_FAULT_DONE;
+    case PTE_POISON:
+      return VM_FAULT_SIGBUS;
     default:
       throw new Error(`entry of kind ${kind & PTE_KIND} at page ${vpn}`);
   }

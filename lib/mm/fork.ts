@@ -21,6 +21,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_POISON,
   PTE_PRESENT,
   PTE_SWAP,
   PTE_WRITE,
@@ -223,6 +224,9 @@ function copyEntry(
       if (!k.revert.has(REVERT_FORK_PROTECT)) tables.kind[e] = kind & ~PTE_WRITE;
       tables.set(to, tables.kind[e], pfn);
       break;
+    case PTE_POISON:
+      tables.set(to, kind, 0);
+      return 0;
     case PTE_SWAP:
       tables.kind[e] = kind & ~PTE_ANON_EXCLUSIVE;
       tables.set(to, tables.kind[e], pfn);

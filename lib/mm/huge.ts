@@ -168,10 +168,11 @@ export function zapHuge(k: Kernel, a: number, mm: number, e: number): void {
 /**
  * Shares a huge page with a child: copy_huge_pmd().
  *
- * @returns false when it is pinned: the entry then must be split and copied page by page
+ * @returns false when it is pinned, or no table is left for it: the entry then must be split and copied page by page
  */
 export function copyHuge(k: Kernel, child: number, vpn: number, e: number): boolean {
   const { tables, pages } = k, first = tables.pfn[e];
+  if (!tables.upperAlloc(k.root[child], vpn)) return false;
   if (first !== ZERO_PFN) {
     for (let p = first; p < first + HUGE_PAGES; p++) if (pages.pins[p] > 0) return false;
     for (let p = first; p < first + HUGE_PAGES; p++) {
@@ -182,7 +183,6 @@ export function copyHuge(k: Kernel, child: number, vpn: number, e: number): bool
     tables.kind[e] &= ~PTE_WRITE;
     if (!(pages.flags[first] & PG_HUGETLB)) k.rssAnon[child] += HUGE_PAGES;
   }
-  if (!tables.upperAlloc(k.root[child], vpn)) throw new Error("no page table left to copy a huge page into");
   tables.set(tables.upper(k.root[child], vpn), tables.kind[e] & ~PTE_YOUNG, first);
   return true;
 }

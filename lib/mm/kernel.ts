@@ -202,6 +202,8 @@ export class Kernel {
     this.ram = this.pages.zones[0];
     this.tables = new PageTables(state, "pte", spec.pageTables);
     this.deviceTables = new PageTables(state, "devicePte", spec.pageTables);
+    const failing = () => sim.fails(Math.max(0, sim.current), "page table allocation");
+    this.tables.failing = this.deviceTables.failing = failing;
     this.vmas = new Vmas(sim, spec.vmas);
     const distances = spec.nodes.map((n) => n.distances), { accessNs, remoteAccessNs } = cost;
     this.nodes = new Nodes(sim, this.pages, this.vmas, distances, spec.processes, accessNs, remoteAccessNs);

@@ -15,6 +15,7 @@ import { HUGE_PAGES, PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
 import {
   PTE_KIND,
   PTE_NONE,
+  PTE_POISON,
   PTE_PRESENT,
   PTE_PROTNONE,
   PTE_WRITE,
@@ -145,7 +146,7 @@ function* detach(k: Kernel, a: number, mm: number, start: number, end: number): 
     sim.call(a, AT_DETACHED, start, end, detached);
     yield* k.vmaStartWrite(a, vma);
     sim.ret(a);
-    vmas.remove(vma);
+    vmas.detach(vma);
     detached++;
   }
   return detached;
@@ -162,6 +163,7 @@ function* clearDetached(k: Kernel, a: number, mm: number, start: number, end: nu
   yield* zapRange(k, a, mm, start, end);
   sim.ret(a);
   k.notifiers.end(a, event);
+  vmas.dropDetached(mm, start, end);
   const above = vmas.find(mm, end);
   tables.freeRange(
     k.root[mm],
@@ -211,6 +213,7 @@ export function* munmap(k: Kernel, a: number, mm: number, start: number, pages: 
 /** What mprotect() makes of one entry under the vma's new flags: change_pte_range(), change_huge_pmd(). */
 function protectedEntry(k: Kernel, entry: number, pfn: number, flags: number): number {
   const writable = (flags & VM_WRITE) !== 0, kind = entry & PTE_KIND;
+  if (kind === PTE_POISON) return entry;
   let pte = writable ? entry : entry & ~PTE_WRITE;
   if (kind === PTE_PRESENT) pte = flags & VM_ACCESS_FLAGS ? pte & ~PTE_PROTNONE : pte | PTE_PROTNONE;
   if (!writable) return pte;

@@ -89,17 +89,32 @@ function* moveTo(
   sim.call(a, AT_MOVE, from, length, to, old);
   yield* k.vmaStartWrite(a, made);
   yield* k.vmaStartWrite(a, old);
-  yield* moveEntries(k, a, mm, from, to, length);
-  yield* mergeVma(k, a, made);
+  const moved = yield* moveEntries(k, a, mm, from, to, length);
+  // Out of tables: what has moved goes back, which takes none, and the new place goes instead of the old.
+  if (moved < length) yield* moveEntries(k, a, mm, to, from, moved);
+  else yield* mergeVma(k, a, made);
   sim.ret(a);
+  if (moved < length) {
+    sim.call(a, AT_UNMAP, from, length, to, newPages);
+    yield* unmapLocked(k, a, mm, to, to + newPages);
+    sim.ret(a);
+    return -ENOMEM;
+  }
   sim.call(a, AT_UNMAP, from, length, to, newPages);
   rc = yield* unmapLocked(k, a, mm, from, from + length);
   sim.ret(a);
   return rc === 0 ? to : rc;
 }
 
-/** Moves the entries of a range: move_page_tables(). */
-function* moveEntries(k: Kernel, a: number, mm: number, from: number, to: number, pages: number): Proc {
+/** Moves the entries of a range: move_page_tables(). Returns of how many pages; fewer when no table is left. */
+function* moveEntries(
+  k: Kernel,
+  a: number,
+  mm: number,
+  from: number,
+  to: number,
+  pages: number,
+): Proc<number> {
   const { sim, tables } = k, root = k.root[mm], end = from + pages;
   const event: Invalidation = {
     mm,
@@ -113,6 +128,7 @@ function* moveEntries(k: Kernel, a: number, mm: number, from: number, to: number
   sim.call(a, AT_UNMAP, from, to, pages);
   yield* k.notifiers.start(a, event);
   sim.ret(a);
+  let moved = pages;
   for (let v = from; v < end;) {
     // A piece lies in one table of the old range and in one of the new.
     const w = to + (v - from), stop = Math.min(end, v - (v & 511) + 512, v + 512 - (w & 511));
@@ -134,7 +150,10 @@ function* moveEntries(k: Kernel, a: number, mm: number, from: number, to: number
     yield* k.waitPtl(a, leaf);
     sim.ret(a);
     const into = tables.leafAlloc(root, w); // even if there is nothing to move into it
-    if (into < 0) throw new Error("no page table left to move a mapping into");
+    if (into < 0) {
+      moved = v - from;
+      break;
+    }
     for (; v < stop; v++) {
       const e = leaf + (v & 511);
       if (tables.kind[e] === PTE_NONE) continue;
@@ -145,4 +164,5 @@ function* moveEntries(k: Kernel, a: number, mm: number, from: number, to: number
   }
   k.flushTlb(a, mm, from, end);
   k.notifiers.end(a, event);
+  return moved;
 }

@@ -31,6 +31,8 @@ export const PTE_MIGRATION = 4;
 export const PTE_SWAP = 5;
 /** In an upper level: the next table. */
 export const PTE_TABLE = 6;
+/** The page's content is lost for good: PTE_MARKER_POISONED. */
+export const PTE_POISON = 7;
 /** The entry allows writing. */
 export const PTE_WRITE = 0x80;
 /** The page was written through this entry. */
@@ -57,6 +59,8 @@ export class PageTables {
   private readonly count: Uint32Array;
   /** Most tables of all trees. */
   readonly capacity: number;
+  /** Whether making a table for a page fails now. A huge page's split does not: its table was set aside at the fault. */
+  failing: (() => boolean) | undefined;
   private readonly name: string;
 
   /**
@@ -168,7 +172,7 @@ export class PageTables {
         if (this.kind[e] !== PTE_NONE) {
           throw new Error(`a leaf table is made where page ${vpn} is mapped huge`);
         }
-        const next = this.newTable();
+        const next = this.failing?.() ? -1 : this.newTable();
         if (next < 0) return -1;
         this.set(e, PTE_TABLE, next);
       }
@@ -208,7 +212,7 @@ export class PageTables {
     for (let level = 3; level > 1; level--) {
       const e = t * TABLE_ENTRIES + (Math.floor(vpn / SPAN[level]) & 511);
       if ((this.kind[e] & PTE_KIND) !== PTE_TABLE) {
-        const next = this.newTable();
+        const next = this.failing?.() ? -1 : this.newTable();
         if (next < 0) return false;
         this.set(e, PTE_TABLE, next);
       }

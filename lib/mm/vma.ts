@@ -32,6 +32,8 @@ export const VM_NOHUGEPAGE = 0x4000_0000;
 /** The flags that only say what may be accessed; neighbours that differ in them alone may share an anon_vma. */
 export const VM_ACCESS_FLAGS = 3;
 
+/** What a row in use is: a vma of its address space, or one that only the reverse maps lead to. */
+const ATTACHED = 1, DETACHED = 2;
 const NO_ROW = -1;
 
 /** All vmas of all address spaces of a machine. */
@@ -61,7 +63,7 @@ export class Vmas {
   private readonly capacity: number;
   private readonly order: Uint32Array;
   private readonly inUse: Uint8Array;
-  /** [0] number of vmas, [1] rows ever used, [2] entries into reverse maps of files so far */
+  /** [0] number of vmas, [1] rows ever used, [2] entries into reverse maps of files so far, [3] detached vmas */
   private readonly count: Uint32Array;
   /** Who may have a page of anonymous memory. */
   readonly anon: AnonVmas;
@@ -75,7 +77,7 @@ export class Vmas {
   constructor(sim: Sim, capacity: number) {
     this.capacity = capacity;
     const { state } = sim, rows = () => this.count[1];
-    this.count = state.u32("vma.count", 3);
+    this.count = state.u32("vma.count", 4);
     this.start = state.f64("vma.start", capacity, rows);
     this.end = state.f64("vma.end", capacity, rows);
     this.flags = state.u32("vma.flags", capacity, rows);
@@ -136,11 +138,11 @@ export class Vmas {
   /** Makes a vma where none is. Returns its row, or -1 when there is no room for another. */
   insert(mm: number, start: number, end: number, flags: number, pgoff: number): number {
     const { count, inUse } = this;
-    if (count[0] === this.capacity) return NO_ROW;
+    if (count[0] + count[3] === this.capacity) return NO_ROW;
     let v = 0;
     while (v < count[1] && inUse[v]) v++;
     if (v === count[1]) count[1]++;
-    inUse[v] = 1;
+    inUse[v] = ATTACHED;
     this.start[v] = start;
     this.end[v] = end;
     this.flags[v] = flags;
@@ -202,16 +204,47 @@ export class Vmas {
       const v = this.order[i], last = pgoff[v] + (this.end[v] - this.start[v]);
       if (this.inode[v] === inode && pgoff[v] < end && last > start) found.push(v);
     }
+    for (let v = 0, left = this.count[3]; left > 0; v++) {
+      if (this.inUse[v] !== DETACHED) continue;
+      left--;
+      const last = pgoff[v] + (this.end[v] - this.start[v]);
+      if (this.inode[v] === inode && pgoff[v] < end && last > start) found.push(v);
+    }
     return found.sort((a, b) => pgoff[a] - pgoff[b] || fileEntry[a] - fileEntry[b]);
   }
 
-  /** Removes a vma. */
-  remove(v: number): void {
+  /**
+   * Takes a vma out of its address space: vma_mark_detached(). The reverse maps still lead to it, for its pages are still
+   * mapped there; {@link dropDetached} ends it.
+   */
+  detach(v: number): void {
     const at = this.position(this.mm[v], this.start[v]);
     if (this.order[at] !== v) throw new Error(`vma ${v} is not where it is ordered`);
     if (this.faulting[v] !== 0) throw new Error(`vma ${v} goes while ${this.faulting[v]} faults are inside`);
     this.order.copyWithin(at, at + 1, this.count[0]);
     this.count[0]--;
+    this.inUse[v] = DETACHED;
+    this.count[3]++;
+  }
+
+  /** Ends the detached vmas of a range of an address space, whose pages are gone: unlink_anon_vmas(), remove_vma(). */
+  dropDetached(mm: number, start: number, end: number): void {
+    for (let v = 0, left = this.count[3]; left > 0; v++) {
+      if (this.inUse[v] !== DETACHED) continue;
+      left--;
+      if (this.mm[v] === mm && this.start[v] >= start && this.end[v] <= end) this.drop(v);
+    }
+  }
+
+  /** Removes a vma whose pages are gone. */
+  remove(v: number): void {
+    this.detach(v);
+    this.drop(v);
+  }
+
+  /** Ends a detached vma and gives its row back. */
+  private drop(v: number): void {
+    this.count[3]--;
     this.anon.unlink(v);
     if (this.inode[v] !== 0) this.onUnmap(this.inode[v]);
     this.inode[v] = this.fileEntry[v] = 0;

@@ -13,6 +13,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_POISON,
   PTE_PRESENT,
   PTE_SWAP,
 } from "./pagetable.ts";
@@ -75,7 +76,7 @@ export function* zapRange(
       const dirty = tables.kind[e] & PTE_DIRTY;
       tables.clear(e);
       if (kind === PTE_PRESENT) present++;
-      if (kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
+      if (kind === PTE_POISON || kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
       if (kind === PTE_SWAP) {
         k.rssSwap[mm]--;
         k.swap.put(k, a, pfn);

@@ -16,7 +16,7 @@ import {
   hmmRangeFault,
 } from "../../hmm/range.ts";
 import type { Accesses, AccessResult } from "../../mm/access.ts";
-import { EBUSY, EFAULT, EINVAL, ENOMEM } from "../../mm/errno.ts";
+import { EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM } from "../../mm/errno.ts";
 import { UsageError } from "../../errors.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { lineCurve } from "../../profiles/curve.ts";
@@ -27,8 +27,10 @@ import { describe } from "../../arguments.ts";
 import { deviceAccess, type DeviceTiming } from "../access.ts";
 import type { Device } from "../device.ts";
 import type { DeviceTable } from "../table.ts";
+import { Presence } from "../presence.ts";
 import { bringBack, mapMovedRange, migrateVmas } from "./migration.ts";
 import { DummyMirror, MAX_MIRRORS, type MirrorColumns } from "./mirror.ts";
+import { DeviceCopier, loseDevice, plugDevice, unplugDevice } from "./plug.ts";
 import type { DummySpec } from "./spec.ts";
 
 /** Without it a device maps what an invalidation has taken away meanwhile. */
@@ -88,6 +90,10 @@ export class DummyDevice implements Device {
   readonly link: Link;
   /** What copies pages; a test may put another here. */
   engine: CopyEngine;
+  /** The engine as the driver uses it. */
+  readonly copier: CopyEngine;
+  /** Whether the device is there. */
+  readonly presence: Presence;
   /** Phases by name. */
   readonly phase: DevicePhases;
   /** Told of every CPU fault on a page of this device; for transcripts. */
@@ -96,6 +102,8 @@ export class DummyDevice implements Device {
   readonly kindMigrate: number;
   /** See {@link kindMigrate}. */
   readonly kindBack: number;
+  /** Kind of span: its removal. */
+  readonly kindUnplug: number;
   /** Counters by what they count. */
   readonly counter: Readonly<
     Record<"faults" | "toDevice" | "toSystem" | "failed" | "retries", number>
@@ -135,8 +143,10 @@ export class DummyDevice implements Device {
     const { dmaMapPageNs, dmaUnmapPageNs, dmaSetupNs } = cost;
     this.engine = new DmaEngine(sim, k.pages, this.link, dmaMapPageNs, dmaUnmapPageNs, dmaSetupNs);
     if (spec.memoryPages > 0) {
-      this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this, spec.coherent);
+      this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this, spec.coherent, spec.plugged);
     }
+    this.presence = new Presence(sim, name, spec.plugged);
+    this.copier = new DeviceCopier(this);
     this.phase = {
       fault: spans.phase("device fault service"),
       access: spans.phase("device access"),
@@ -152,6 +162,7 @@ export class DummyDevice implements Device {
     this.kindFault = spans.kind("device fault");
     this.kindMigrate = spans.kind("migration to device");
     this.kindBack = spans.kind("migration to system");
+    this.kindUnplug = spans.kind("device removal");
     this.counter = {
       faults: counters.define("device_faults"),
       toDevice: counters.define("pages_to_device"),
@@ -163,7 +174,11 @@ export class DummyDevice implements Device {
 
   /** The device's mirror of an address space; opened on first use. */
   mirror(mm: number): DummyMirror {
-    for (const m of this.opened) if (m.mm === mm) return m;
+    for (const m of this.opened) {
+      if (m.mm !== mm) continue;
+      if (m.severed && this.presence.usable) m.open(mm);
+      return m;
+    }
     return this.open(mm);
   }
 
@@ -188,7 +203,9 @@ export class DummyDevice implements Device {
   /** Closes what {@link open} or {@link mirror} opened. */
   *close(a: number, mirror: DummyMirror): Proc {
     this.k.sim.call(a, AT_CLOSE, mirror.mm);
+    const there = yield* this.presence.enterSettled(a);
     yield* mirror.close(a);
+    if (there) this.presence.exit();
     this.k.sim.ret(a);
   }
 
@@ -203,11 +220,12 @@ export class DummyDevice implements Device {
    * @param start first page
    * @param end page past the last; at most 512 pages
    * @param write whether the device wants to write
-   * @returns 0, or -EFAULT, -EPERM as hmm_range_fault(); -EBUSY after the timeout
+   * @returns 0, or -EFAULT, -EPERM as hmm_range_fault(); -EBUSY after the timeout; -ENODEV when the device is not there
    */
   *fault(a: number, mirror: DummyMirror, start: number, end: number, write: boolean): Proc<number> {
     const { k, batches } = this, { sim, locks, notifiers } = k, { mm, sub } = mirror;
     if (!(end > start) || end - start > batches.pages) return -EINVAL;
+    if (!this.presence.enter()) return -ENODEV;
     sim.spans.begin(a, this.kindFault, start);
     sim.spend(a, this.phase.fault, this.spec.cost.faultNs);
     sim.counters.values[this.counter.faults]++;
@@ -236,6 +254,10 @@ export class DummyDevice implements Device {
     if (saidOnce) batch.src.fill(wanted, 0, n);
     let rc: number;
     for (;;) {
+      if (this.presence.lost) {
+        rc = -ENODEV;
+        break;
+      }
       if (sim.expired(a, deadlineNs)) {
         rc = -EBUSY;
         break;
@@ -262,7 +284,7 @@ export class DummyDevice implements Device {
           const busy = batch.src[firstReadOnly(batch.src, n)] & HMM_PFN_MASK;
           // HMM does not fault on an own page that may only be read (6.12): back in system memory it can be written.
           sim.call(a, AT_MIGRATE, start, end, batch.slot + 0.5, 1);
-          const moved = yield* this.migrateToSystem(a, mirror, start, end);
+          const moved = yield* this.moveBack(a, mirror, start, end);
           // Somebody has it locked: to ask again before that one is done would be of no use.
           if (moved === 0) yield* k.pages.waitUnlocked(a, busy);
           sim.ret(a);
@@ -273,23 +295,26 @@ export class DummyDevice implements Device {
     if (rc === 0) {
       // The kernel's test driver enters what lies before such a page, and gives up.
       const short = write ? firstReadOnly(batch.src, n) : n;
-      if (mirror.map(a, start, batch.src, short) < 0) rc = -ENOMEM;
+      if (this.presence.lost) rc = -ENODEV;
+      else if (mirror.map(a, start, batch.src, short) < 0) rc = -ENOMEM;
       else if (short < n) rc = -EFAULT;
       locks.unlock(a, this.lock);
     }
     batches.give(batch, n);
     sim.spans.end(a, this.kindFault, n);
     sim.progress++;
+    this.presence.exit();
     return rc;
   }
 
   /**
    * Moves what lies in a range to the device, vma by vma; what cannot move stays.
    *
-   * @returns pages that are now on the device and were not before
+   * @returns pages that are now on the device and were not before; -ENODEV when the device is not there
    */
   *migrateToDevice(a: number, mirror: DummyMirror, start: number, end: number): Proc<number> {
     const { k } = this, lock = k.mmapLock(mirror.mm);
+    if (!this.presence.enter()) return -ENODEV;
     k.sim.call(a, AT_MIGRATE, start, end, 2);
     yield* k.locks.read(a, lock);
     const moved = yield* migrateVmas(this, a, mirror, start, end, true);
@@ -300,11 +325,22 @@ export class DummyDevice implements Device {
       yield* mapMovedRange(this, a, mirror, start, end);
       k.sim.ret(a);
     }
+    this.presence.exit();
     return moved;
   }
 
-  /** Moves what lies in a range on this device back to system memory. Returns how many pages came. */
+  /** Moves what lies in a range on this device back to system memory. Returns how many pages came, or -ENODEV. */
   *migrateToSystem(a: number, mirror: DummyMirror, start: number, end: number): Proc<number> {
+    if (!this.presence.enter()) return -ENODEV;
+    this.k.sim.call(a, AT_MIGRATE, start, end, 4);
+    const moved = yield* this.moveBack(a, mirror, start, end);
+    this.k.sim.ret(a);
+    this.presence.exit();
+    return moved;
+  }
+
+  /** As {@link migrateToSystem}, for who is at work on the device already. */
+  private *moveBack(a: number, mirror: DummyMirror, start: number, end: number): Proc<number> {
     const { k } = this, lock = k.mmapLock(mirror.mm);
     k.sim.call(a, AT_MIGRATE, start, end, 3);
     yield* k.locks.read(a, lock);
@@ -312,6 +348,27 @@ export class DummyDevice implements Device {
     k.locks.readUnlock(a, lock);
     k.sim.ret(a);
     return moved;
+  }
+
+  /** Removes the device from the machine: see {@link unplugDevice}. */
+  unplug(a: number): Proc<number> {
+    return unplugDevice(this, a);
+  }
+
+  /** Puts the device back into the machine: see {@link plugDevice}. */
+  plug(a: number): Proc<number> {
+    return plugDevice(this, a);
+  }
+
+  /** Lets the device vanish without warning: see {@link loseDevice}. */
+  vanish(a: number): Proc<number> {
+    return loseDevice(this, a);
+  }
+
+  /** What happens at once when the device vanishes: its tables are gone, and with them every way to memory that it had. */
+  lose(): void {
+    this.presence.lose();
+    for (const m of this.mirrors()) m.table.reset();
   }
 
   /** Brings a page back to system memory because the CPU touched it: migrate_to_ram(). */

@@ -8,7 +8,7 @@
  * @module
  */
 import { makeDeviceExclusiveRange, NOT_EXCLUSIVE } from "../../hmm/exclusive.ts";
-import { EBUSY, EFAULT, EINVAL, ENOENT, EPERM } from "../../mm/errno.ts";
+import { EBUSY, EFAULT, EINVAL, ENODEV, ENOENT, EPERM } from "../../mm/errno.ts";
 import { populate } from "../../mm/gup.ts";
 import { VM_READ } from "../../mm/vma.ts";
 import { DUE, type Proc, site } from "../../sim/sim.ts";
@@ -87,6 +87,7 @@ function* faultRange(
   end: number,
   write: boolean,
 ): Proc<number> {
+  if (!d.presence.usable) return -ENODEV;
   if (!m.alive) return -EFAULT;
   const chunk = chunkPages(d), { sim } = d.k;
   for (let v = start; v < end; v += chunk) {
@@ -175,7 +176,11 @@ function* migrateRange(
   out: IoctlResult,
 ): Proc<number> {
   const { sim, locks, vmas } = d.k, chunk = chunkPages(d), mm = m.mm;
-  if (start >= end || !m.alive) return -EINVAL;
+  if (!d.presence.enter()) return -ENODEV;
+  if (start >= end || !m.alive) {
+    d.presence.exit();
+    return -EINVAL;
+  }
   sim.call(a, AT_LOCK, start, end, toDevice ? 1 : 0);
   yield* locks.read(a, d.k.mmapLock(mm));
   sim.ret(a);
@@ -195,6 +200,7 @@ function* migrateRange(
   }
   locks.readUnlock(a, d.k.mmapLock(mm));
   sim.progress++;
+  d.presence.exit();
   return Math.min(rc, 0);
 }
 
@@ -235,7 +241,10 @@ export function* dummyMigrateToDevice(
   if (d.memory === undefined) return -EINVAL;
   sim.call(a, AT_VMA, start, end);
   let rc = yield* migrateRange(d, a, m, start, end, true, out);
-  yield* mapMovedRange(d, a, m, start, end);
+  if (d.presence.enter()) {
+    yield* mapMovedRange(d, a, m, start, end);
+    d.presence.exit();
+  }
   if (rc === 0 && d.spec.quirks) rc = yield* readBack(d, a, m, start, end, out);
   sim.ret(a);
   return rc;
@@ -262,7 +271,7 @@ function enterExclusive(d: DummyDevice, m: DummyMirror, v: number, n: number, pf
   for (let i = 0; i < n; i++) {
     if (pfns[i] === NOT_EXCLUSIVE) {
       if (!d.spec.quirks) m.table.zap(v + i, v + i + 1);
-    } else if (m.table.set(v + i, pfns[i], !d.spec.quirks, true)) mapped++;
+    } else if (!d.presence.lost && m.table.set(v + i, pfns[i], !d.spec.quirks, true)) mapped++;
   }
   m.table.flush(v, v + n);
   return mapped;
@@ -324,7 +333,12 @@ export function* dummyExclusive(
   out: IoctlResult,
 ): Proc<number> {
   const { k: { sim, locks }, batches } = d, end = start + pages, chunk = chunkPages(d), mm = m.mm;
-  if (pages <= 0 || !m.alive) return -EINVAL;
+  if (pages <= 0) return -EINVAL;
+  if (!d.presence.enter()) return -ENODEV;
+  if (!m.alive) {
+    d.presence.exit();
+    return -EINVAL;
+  }
   // The test driver names no owner, and so loses its own mirror of the range to the event.
   const owner = d.spec.quirks ? 0 : d.owner;
   sim.call(a, AT_LOCK, start, end, 2);
@@ -345,6 +359,7 @@ export function* dummyExclusive(
   batches.give(batch, chunk);
   locks.readUnlock(a, d.k.mmapLock(mm));
   sim.progress++;
+  d.presence.exit();
   if (busy) return -EBUSY;
   sim.call(a, AT_ACCESS, start, end, 2);
   const rc = yield* readBack(d, a, m, start, end, out);

@@ -4,8 +4,8 @@
  * @module
  */
 import { allocPage } from "../../mm/alloc.ts";
-import { NO_PAGE } from "../../bus/link.ts";
-import type { Batch } from "../../hmm/batches.ts";
+import { allocAndCopy } from "../../hmm/copy.ts";
+import { evictOnce } from "../../hmm/evict.ts";
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_VALID,
@@ -13,7 +13,6 @@ import {
   MIGRATE_VMA_SELECT_DEVICE_COHERENT,
   MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
   MIGRATE_VMA_SELECT_SYSTEM,
-  migratePfn,
   migratePfnToPage,
   type MigrateVma,
   migrateVmaFinalize,
@@ -21,13 +20,12 @@ import {
   migrateVmaSetup,
 } from "../../hmm/migrate.ts";
 import { HMM_PFN_MASK, hmmRangeFault } from "../../hmm/range.ts";
-import { migrateDeviceRange } from "../../hmm/migrate_device.ts";
 import { EFAULT } from "../../mm/errno.ts";
 import type { DeviceFaultBack } from "../../mm/pages.ts";
-import { VM_WRITE } from "../../mm/vma.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import type { DummyDevice } from "./device.ts";
 import type { DummyMirror } from "./mirror.ts";
+import { evictionOf } from "./plug.ts";
 
 const AT_VMA = site("migration: a part of the range");
 const AT_SETUP = site("migration: setup");
@@ -107,7 +105,9 @@ export function* migrateOne(
     // A hole is collected both ways, but only to the device is there anything to make of it.
     const wanted = toDevice ? m.cpages : countPages(m, n);
     sim.call(a, AT_COPY, start, end, batch.slot, toDevice ? 1 : 0);
-    yield* allocAndCopy(d, a, m, batch, toDevice);
+    const { copier, k, memory } = d,
+      alloc = (by: number) => toDevice ? memory!.alloc(by) : allocSystem(d, by);
+    yield* allocAndCopy(k, a, m, batch, batches, copier, alloc, toDevice);
     sim.ret(a);
     lost = faultPage >= 0 && cannotCome(m, n);
     sim.call(a, AT_PAGES, start, end, batch.slot, toDevice ? 1 : 0);
@@ -155,38 +155,6 @@ function cannotCome(m: MigrateVma, n: number): boolean {
   return false;
 }
 
-/** Finds a destination for each collected page and lets the DMA engine copy; a page without one stays where it is. */
-function* allocAndCopy(d: DummyDevice, a: number, m: MigrateVma, batch: Batch, toDevice: boolean): Proc {
-  const { k: { pages, sim, vmas }, batches } = d, n = m.end - m.start;
-  const frames = batches.take(), vmaWrite = (vmas.flags[m.vma] & VM_WRITE) !== 0;
-  for (let i = 0; i < n; i++) {
-    frames.src[i] = frames.dst[i] = NO_PAGE;
-    if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
-    const from = migratePfnToPage(m.src[i]);
-    if (from < 0 && !toDevice) continue; // a hole is nothing to bring back
-    const to = toDevice ? d.memory!.alloc(a) : allocSystem(d, a);
-    if (to < 0) continue;
-    const write = from >= 0 ? (m.src[i] & MIGRATE_PFN_WRITE) !== 0 : vmaWrite;
-    m.dst[i] = (migratePfn(to) | (write ? MIGRATE_PFN_WRITE : 0)) >>> 0;
-    frames.dst[i] = to;
-    if (from >= 0) frames.src[i] = from;
-  }
-  sim.call(a, AT_COPY, batch.slot, frames.slot, n);
-  const rc = yield* d.engine.copy(a, frames.src, frames.dst, n);
-  sim.ret(a);
-  if (rc !== 0) {
-    // Nothing was copied: without a destination every page stays where it is.
-    for (let i = 0; i < n; i++) {
-      const to = migratePfnToPage(m.dst[i]);
-      if (to < 0) continue;
-      m.dst[i] = 0;
-      pages.unlock(to);
-      pages.put(a, to);
-    }
-  }
-  batches.give(frames, n);
-}
-
 /** A locked page of system memory, or -1. */
 export function allocSystem(d: DummyDevice, a: number): number {
   const pfn = allocPage(d.k, a);
@@ -207,6 +175,7 @@ function updateMirror(
   for (let i = 0, n = m.end - m.start; i < n; i++) {
     if ((m.src[i] & went) !== went) continue;
     if (toDevice) {
+      if (d.presence.lost) continue;
       if (table.set(m.start + i, migratePfnToPage(m.dst[i]), (m.dst[i] & MIGRATE_PFN_WRITE) !== 0)) changed++;
       continue;
     }
@@ -220,30 +189,12 @@ function updateMirror(
   sim.spend(a, d.phase.flush, d.spec.cost.tlbInvalidateNs);
 }
 
-/**
- * Moves every page of the device back to system memory, whoever maps it: what the driver does before the device's
- * memory goes. A page that somebody has locked or holds stays.
- *
- * @returns pages that came back
- */
-export function* evictAll(d: DummyDevice, a: number): Proc<number> {
-  if (d.memory === undefined) return 0;
-  const { k: { sim, pages }, batches, memory: { zone } } = d;
-  let moved = 0;
-  for (let first = zone.start; first < zone.end && pages.used(zone) > 0;) {
-    while (first < zone.end && pages.isFree(first)) first++;
-    const n = Math.min(zone.end - first, batches.pages), batch = batches.take();
-    sim.call(a, AT_EVICT, first, n, batch.slot, moved);
-    const m = yield* migrateDeviceRange(d.k, a, first, batch.src, batch.dst, n);
-    yield* allocAndCopy(d, a, m, batch, false);
-    yield* migrateVmaPages(d.k, a, m);
-    for (let i = 0; i < n; i++) if (m.src[i] & MIGRATE_PFN_MIGRATE) moved++;
-    yield* migrateVmaFinalize(d.k, a, m);
-    sim.ret(a);
-    batches.give(batch, n);
-    first += n;
-  }
-  return moved;
+/** Goes once over the device's memory and brings back what nobody has locked or holds, whoever maps it. */
+export function* evictAll(d: DummyDevice, a: number): Proc {
+  if (d.memory === undefined || d.presence.away) return;
+  d.k.sim.call(a, AT_EVICT, d.owner);
+  yield* evictOnce(d.k, a, evictionOf(d));
+  d.k.sim.ret(a);
 }
 
 /**
@@ -266,7 +217,7 @@ function* mapMoved(d: DummyDevice, a: number, mirror: DummyMirror, start: number
   if (rc === 0) {
     yield* locks.lock(a, d.lock);
     for (let i = 0; i < n; i++) if (pages.zoneOf(pfns[i] & HMM_PFN_MASK).owner !== d.owner) pfns[i] = 0;
-    if (!notifiers.readRetry(sub, seq)) mirror.map(a, start, pfns, n);
+    if (!notifiers.readRetry(sub, seq) && !d.presence.lost) mirror.map(a, start, pfns, n);
     locks.unlock(a, d.lock);
   }
   sim.ret(a);

@@ -20,6 +20,9 @@ import type { DummyDevice } from "./device.ts";
 
 const AT_REMOVE = site("dummy mirror: waiting for invalidations before it goes");
 
+/** Why a mirror hears no more. */
+const SPACE_GONE = 1, DEVICE_GONE = 2;
+
 /** Mirrors that one device can have at once. */
 export const MAX_MIRRORS = 64;
 
@@ -29,7 +32,7 @@ export interface MirrorColumns {
   readonly mm: Uint16Array;
   /** Its subscription. */
   readonly sub: Uint32Array;
-  /** Whether the address space is gone. */
+  /** Whether it hears no more: the address space is gone, or the device is. */
   readonly orphan: Uint8Array;
 }
 
@@ -70,20 +73,40 @@ export class DummyMirror implements NotifierOps {
     return this.columns.mm[this.row] !== 0 && this.columns.orphan[this.row] === 0;
   }
 
-  /** Begins to mirror an address space. */
+  /** Whether the device went while it was open; it can be opened again when the device is back. */
+  get severed(): boolean {
+    return this.columns.orphan[this.row] === DEVICE_GONE;
+  }
+
+  /** Begins to mirror an address space, or at once is as {@link sever} leaves it where the device is not there. */
   open(mm: number): void {
-    this.columns.mm[this.row] = mm + 1;
-    this.columns.orphan[this.row] = 0;
-    this.columns.sub[this.row] = this.k.notifiers.insert(mm, 0, VPN_END, this);
+    const { columns, row } = this;
+    columns.mm[row] = mm + 1;
+    columns.orphan[row] = this.device.presence.usable ? 0 : DEVICE_GONE;
+    if (columns.orphan[row] === 0) columns.sub[row] = this.k.notifiers.insert(mm, 0, VPN_END, this);
+  }
+
+  /** Takes its subscription and its table away because the device goes; waits for invalidations that are under way. */
+  *sever(a: number): Proc {
+    const { sim, notifiers } = this.k, { columns, row } = this;
+    if (this.severed) return;
+    sim.call(a, AT_REMOVE, row, this.mm);
+    yield* notifiers.remove(a, this.sub);
+    sim.ret(a);
+    this.table.reset();
+    columns.sub[row] = 0;
+    columns.orphan[row] = DEVICE_GONE;
   }
 
   /** Ends it; waits for invalidations that are under way. */
   *close(a: number): Proc {
     const { sim, notifiers } = this.k;
-    sim.call(a, AT_REMOVE, this.row, this.mm);
-    yield* notifiers.remove(a, this.sub);
-    sim.ret(a);
-    this.table.reset();
+    if (!this.severed) {
+      sim.call(a, AT_REMOVE, this.row, this.mm);
+      yield* notifiers.remove(a, this.sub);
+      sim.ret(a);
+      this.table.reset();
+    }
     this.columns.mm[this.row] = this.columns.sub[this.row] = this.columns.orphan[this.row] = 0;
   }
 
@@ -99,7 +122,7 @@ export class DummyMirror implements NotifierOps {
     k.notifiers.setSeq(this.sub, e.seq);
     // The kernel's test driver takes the end of the range for its last page.
     this.zap(a, e.start, device.spec.quirks ? Math.min(e.end + 1, VPN_END) : e.end);
-    if (e.event === MMU_NOTIFY_RELEASE) this.columns.orphan[this.row] = 1;
+    if (e.event === MMU_NOTIFY_RELEASE) this.columns.orphan[this.row] = SPACE_GONE;
     k.locks.unlock(a, device.lock);
     return true;
   }

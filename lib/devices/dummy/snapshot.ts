@@ -10,7 +10,7 @@ import {
   HMM_PFN_WRITE,
   hmmRangeFault,
 } from "../../hmm/range.ts";
-import { EINVAL } from "../../mm/errno.ts";
+import { EINVAL, ENODEV } from "../../mm/errno.ts";
 import { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, ZERO_PFN } from "../../mm/pages.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import type { DummyDevice } from "./device.ts";
@@ -61,7 +61,7 @@ function protectionByte(d: DummyDevice, entry: number): number {
  * @param start first page
  * @param pages how many, 1 or more
  * @param out takes one byte a page
- * @returns 0, or -EINVAL when the address space is gone
+ * @returns 0; -EINVAL when the address space is gone; -ENODEV when the device is
  */
 export function* dummySnapshot(
   d: DummyDevice,
@@ -72,7 +72,12 @@ export function* dummySnapshot(
   out: number[],
 ): Proc<number> {
   const { k, batches } = d, { sim, locks, notifiers } = k, end = start + pages, chunk = chunkPages(d);
-  if (pages <= 0 || !m.alive) return -EINVAL;
+  if (pages <= 0) return -EINVAL;
+  if (!d.presence.enter()) return -ENODEV;
+  if (!m.alive) {
+    d.presence.exit();
+    return -EINVAL;
+  }
   const batch = batches.take();
   for (let v = start; v < end;) {
     const stop = Math.min(end, v + chunk);
@@ -102,5 +107,6 @@ export function* dummySnapshot(
     if (!stale) v = stop;
   }
   batches.give(batch, chunk);
+  d.presence.exit();
   return 0;
 }

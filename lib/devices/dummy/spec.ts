@@ -28,6 +28,8 @@ export interface DummyOptions {
   readonly faultBackPages?: number;
   /** Longest virtual time that a device fault retries before it gives up with -EBUSY (default "1 s"). */
   readonly timeout?: string | number;
+  /** Whether the device is in the machine from the start (default true); if not, it comes when it is plugged. */
+  readonly plugged?: boolean;
   /** "test_hmm-6.12": the oddities of that kernel's test driver, for comparing with what it recorded; none if left out. */
   readonly quirks?: "test_hmm-6.12";
 }
@@ -48,6 +50,8 @@ export interface DummySpec extends DeviceSpec {
   readonly faultBackPages: number;
   /** Longest virtual time that a device fault retries. */
   readonly timeoutNs: number;
+  /** Whether the device is in the machine from the start. */
+  readonly plugged: boolean;
   /** Whether the device behaves as Linux 6.12's lib/test_hmm.c where that differs from what HMM asks for. */
   readonly quirks: boolean;
   /** Compiled costs of the device's work. */
@@ -63,6 +67,7 @@ const OPTIONS: Readonly<Record<keyof DummyOptions, true>> = {
   granule: true,
   faultBackPages: true,
   timeout: true,
+  plugged: true,
   quirks: true,
 };
 const QUIRKS = "test_hmm-6.12";
@@ -130,6 +135,10 @@ export function checkDummy(options: unknown, name = "dummy"): DummySpec {
   if (typeof coherent !== "boolean") {
     throw new UsageError(`Cannot ${act}: got ${describe(coherent)} for coherent; true and false are allowed`);
   }
+  const plugged = o.plugged ?? true;
+  if (typeof plugged !== "boolean") {
+    throw new UsageError(`Cannot ${act}: got ${describe(plugged)} for plugged; true and false are allowed`);
+  }
   const granuleBytes = granule === undefined
     ? cost.granuleBytes
     : during(`${act}: granule`, () => bytes(granule));
@@ -145,6 +154,7 @@ export function checkDummy(options: unknown, name = "dummy"): DummySpec {
     granulePages,
     faultBackPages,
     timeoutNs: during(`${act}: timeout`, () => nanoseconds(timeout ?? "1 s")),
+    plugged,
     quirks: quirks === QUIRKS,
     cost,
   };

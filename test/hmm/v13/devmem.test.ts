@@ -34,7 +34,7 @@ test("memory is added by section, from the top down, as far as there is room", (
 });
 
 test("a removed range is free for the next memory, and a removed one has no frames", () => {
-  const m = machine({ memory: "1 MiB", hotplug: "256 MiB" }), mm = new v13.MmStruct(m.process());
+  const m = machine({ memory: "1 MiB", hotplug: "384 MiB" }), mm = new v13.MmStruct(m.process());
   const [one, two, three] = [0, 1, 2].map(() => new v13.HmmDevmem());
   expect(v13.hmmDevmemAdd(one, OPS, mm, SECTION)).toBe(0);
   const first = one.pfnFirst, page = one.alloc(0);
