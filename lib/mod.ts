@@ -36,6 +36,7 @@ export {
 } from "./units.ts";
 export { type ColumnData, type Columns, columnsOf } from "./record/columns.ts";
 export { DISPLAY, type Display, type Displayable, isDisplayable } from "./record/display.ts";
+export { INSPECT } from "./record/inspect.ts";
 export { LatencyHistogram } from "./record/histogram.ts";
 export { phaseGuide } from "./record/phase_guide.ts";
 export { splits } from "./record/splits.ts";

@@ -19,6 +19,7 @@ import { formatCount } from "../units.ts";
 import { checkExplore, checkLitmus, checkParts, checkRace, operationOf } from "./check.ts";
 import { type Replayed, replayModel } from "./replay.ts";
 import { type Model, Search, type SearchOptions, type SearchResult } from "./search.ts";
+import { INSPECT } from "../record/inspect.ts";
 
 /** How large the machine of a race is, and what stands in it. */
 export interface LitmusSpec {
@@ -239,6 +240,11 @@ export class Exploration implements Displayable {
     ];
     return { text: text.join("\n"), tables: found.outcomes.size > 0 ? [this.outcomes()] : [] };
   }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return this[DISPLAY]().text.replaceAll("\n", "; ");
+  }
 }
 
 /** Wall time between two looks at progress, signal and interrupts. */
@@ -320,6 +326,11 @@ export class Replay implements Displayable {
       text: `${race.name}: ${replayed.rule === undefined ? "no rule is broken" : `broken: ${replayed.rule}`}`,
       tables: [replayed.steps],
     };
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return this[DISPLAY]().text;
   }
 }
 

@@ -20,6 +20,7 @@ import { checkRegion, oneRun, type Process, type Region } from "./process.ts";
 import { WatchedTable } from "./driver_table.ts";
 import { told } from "./thread.ts";
 import type { Workload } from "./workload.ts";
+import { INSPECT } from "../record/inspect.ts";
 
 const AT_HARDWARE = site("driver's device: before a store");
 
@@ -211,5 +212,10 @@ export class DriverHandle {
         return { proc, out, total: region.pages, done: () => out.pages };
       },
     };
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `DriverHandle of "${this.name}"`;
   }
 }

@@ -24,6 +24,7 @@ import { checkRunOptions, type RunOptions } from "./run_options.ts";
 import { checkNode } from "./nodes.ts";
 import { checkDevices, checkMachine, type MachineOptions, type MachineSpec } from "./spec.ts";
 import type { Started, Workload } from "./workload.ts";
+import { INSPECT } from "../record/inspect.ts";
 
 /** How a process begins. */
 export interface ProcessOptions {
@@ -387,6 +388,13 @@ export class Machine implements Displayable {
       } and ${formatCount(deviceTables.tables)} on devices, ${formatBytes(sim.state.usedBytes)} of state`,
       tables: [this.parts()],
     };
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Machine: host ${this.spec.hostName}, devices ${
+      Object.keys(this.devices).join(", ") || "none"
+    }, seed ${this.spec.kernel.seed}; await show(m) prints its memories`;
   }
 }
 

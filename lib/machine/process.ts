@@ -15,9 +15,10 @@ import { pageNode } from "../mm/move_pages.ts";
 import { VPN_END } from "../mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
 import type { Proc } from "../sim/sim.ts";
-import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
+import { formatBytes, formatCount, PAGE_SIZE, pages } from "../units.ts";
 import type { Machine } from "./machine.ts";
 import { checkHostMemory, hostBytesOfPages } from "./spec.ts";
+import { INSPECT } from "../record/inspect.ts";
 
 /** What a mapping allows: nothing, reading, writing, both. */
 export type Protection = "none" | "r" | "w" | "rw";
@@ -107,6 +108,11 @@ export class Region {
       );
     }
     return new Region(this.process, this.vpn + from, n);
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Region: ${formatBytes(this.lengthBytes)} of process ${this.process.mm} from page ${this.vpn} on`;
   }
 }
 
@@ -399,5 +405,10 @@ export class Process {
   complete<R>(proc: Proc<R>): R {
     this.machine.kernel.nodes.run(0, this.node);
     return this.machine.complete(proc);
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Process ${this.mm}: ${formatCount(this.residentPages)} pages resident`;
   }
 }

@@ -9,6 +9,7 @@ import type { LatencyHistogram } from "../record/histogram.ts";
 import type { Timeline } from "../record/timeline.ts";
 import { formatBytes, formatCount, formatNs, formatRate } from "../units.ts";
 import type { Machine } from "./machine.ts";
+import { INSPECT } from "../record/inspect.ts";
 
 /** Why a run ended. */
 export type RunEnd = "done" | "budget" | "interrupted";
@@ -214,5 +215,13 @@ export class Run implements Displayable {
       `digest ${this.digest.slice(0, 16)}`,
     ];
     return { text: text.join("\n"), tables: [this.figures(), this.latencies] };
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Run: ${formatNs(this.virtualNs)} of virtual time, ${this.end}, digest ${
+      this.digest.slice(0, 16)
+    }; ` +
+      "await show(run) prints what happened";
   }
 }

@@ -25,6 +25,7 @@ import {
   signalName,
   type Word,
 } from "./process.ts";
+import { INSPECT } from "../record/inspect.ts";
 
 const AT_HARDWARE = site("device hardware: before a store");
 
@@ -190,6 +191,11 @@ export class Thread {
     const word: Word = out.signals.length > 0 ? signalName(out.signals[0].cause) : out.words[0];
     this.sim.note(this.sim.current, wordNumber(out));
     return word;
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Thread of process ${this.process.mm}`;
   }
 }
 
@@ -409,5 +415,10 @@ export class DeviceThread {
    */
   text(region: Region): string {
     return this.mirror.text(region.vpn, region.pages);
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `DeviceThread of ${this.device.name} on process ${this.process.mm}`;
   }
 }

@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import type { Columns } from "../record/columns.ts";
 import { wrap } from "./measure.ts";
 import { config, WIDTH } from "./theme.ts";
+import { INSPECT } from "../record/inspect.ts";
 
 /** A chart of binned columns, ready to be shown or written. */
 export interface Chart {
@@ -108,6 +109,11 @@ class VegaLiteChart implements Chart {
       : JSON.stringify(this.spec, null, 1) + "\n";
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, content);
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Chart: ${this.title}; await show(chart) draws it`;
   }
 }
 

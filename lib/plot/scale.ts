@@ -75,9 +75,18 @@ export const NS_LABEL = "datum.value < 1e3 ? format(datum.value, '~r') + ' ns' :
   "datum.value < 1e6 ? format(datum.value / 1e3, '~r') + ' µs' : " +
   "datum.value < 1e9 ? format(datum.value / 1e6, '~r') + ' ms' : format(datum.value / 1e9, '~r') + ' s'";
 
-/** A Vega expression that labels large plain numbers short: "950", "20 k", "1.5 M". */
-export const COUNT_LABEL = "abs(datum.value) < 1e4 ? format(datum.value, ',~r') : " +
-  "replace(format(datum.value, '~s'), /([a-zA-Zµ])$/, ' $1')";
+/**
+ * A Vega expression that labels the plain numbers of an axis, all in one way: in full ("4,096", "16,384") below a
+ * million, else short with three digits ("950", "16.4 k", "1.5 M").
+ *
+ * @param largest the largest number on the axis, without its sign
+ * @returns the expression
+ */
+export function countLabel(largest: number): string {
+  const full = "format(datum.value, ',~r')";
+  if (largest < 1e6) return full;
+  return `abs(datum.value) < 1e3 ? ${full} : replace(format(datum.value, '.3~s'), /([a-zA-Zµ])$/, ' $1')`;
+}
 
 /** A time as a title prints it: three digits and the unit, "1.2 µs". */
 export function timeText(ns: number): string {

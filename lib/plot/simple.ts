@@ -9,7 +9,7 @@ import {
   axisUnit,
   capital,
   columnLabel,
-  COUNT_LABEL,
+  countLabel,
   countOf,
   logTicks,
   short,
@@ -115,7 +115,7 @@ export function bars(c: Columns, options: BarsOptions): Chart {
       title: withUnit(columnLabel(options.y), unit.unit),
       grid: true,
       tickCount: 5,
-      labelExpr: COUNT_LABEL,
+      labelExpr: countLabel(Math.max(...rows.map((r) => Math.abs(r.value)))),
     },
     scale: { domain: withRoom(rows), nice: false },
   };
@@ -287,7 +287,8 @@ function axisOf(
   log = false,
 ): Record<string, unknown> {
   const title = withUnit(columnLabel(name), unit.unit) + (log ? ", logarithmic" : "");
-  const axis = { title, labelExpr: COUNT_LABEL };
+  const largest = values.reduce((max, x) => Math.max(max, Math.abs(x)), 0) / unit.factor;
+  const axis = { title, labelExpr: countLabel(largest) };
   if (!log) return { type: "quantitative", scale: { zero: false }, axis: { ...axis, tickCount: 6 } };
   // A sweep has few values, and those are what a reader looks for.
   const different = [...new Set(values)].sort((a, b) => a - b);

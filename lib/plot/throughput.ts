@@ -5,7 +5,7 @@ import { type Columns, columnsOf } from "../record/columns.ts";
 import { Timeline } from "../record/timeline.ts";
 import { checkColumns, isColumns, numbersOf, unitOf } from "../tables/check.ts";
 import { type Chart, emptyChart, makeChart } from "./chart.ts";
-import { axisUnit, capital, COUNT_LABEL, short, timeText, valueText, withUnit } from "./scale.ts";
+import { axisUnit, capital, countLabel, short, timeText, valueText, withUnit } from "./scale.ts";
 import { seriesOf } from "./series.ts";
 import { LEGEND_ABOVE_TITLE, MAX_SERIES, WIDTH } from "./theme.ts";
 
@@ -103,7 +103,7 @@ export function throughput(
       field: "rate",
       type: "quantitative",
       scale: { zero: true },
-      axis: { title: rateTitle, tickCount: 5, labelExpr: COUNT_LABEL },
+      axis: { title: rateTitle, tickCount: 5, labelExpr: countLabel(peak / y.factor) },
     },
   };
   const tooltip = [

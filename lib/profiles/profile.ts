@@ -18,12 +18,16 @@ import zen32s from "../../datasets/profiles/zen3-2s.json" with { type: "json" };
 import { UsageError } from "../errors.ts";
 import { columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
+import { INSPECT } from "../record/inspect.ts";
 import { checkData, type Parameter, type ProfileData, unknownParameter } from "./check.ts";
 import { didYouMean } from "../arguments.ts";
 import { CERTAINTIES, isKind, PARAMETERS, type ProfileKind } from "./parameters.ts";
 
 /** A checked profile: it has every parameter of its kind, and `show` prints it with its sources. */
-export interface Profile extends ProfileData, Displayable {}
+export interface Profile extends ProfileData, Displayable {
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string;
+}
 
 const BUILT_IN: readonly (Pick<ProfileData, "name"> & { readonly kind: string })[] = [
   a100,
@@ -111,7 +115,7 @@ export function checkProfile(x: unknown): Profile {
   const data = checkData(x, profile);
   for (const p of Object.values(data.parameters)) Object.freeze(p);
   Object.freeze(data.parameters);
-  return Object.freeze({ ...data, [DISPLAY]: () => display(data) });
+  return Object.freeze({ ...data, [DISPLAY]: () => display(data), [INSPECT]: () => line(data) });
 }
 
 /**
@@ -159,6 +163,11 @@ export function withParameters(from: Profile, values: Readonly<Record<string, nu
       throw new UsageError(`Cannot change profile "${name}": ${key}: ${error.message}`);
     }
   }
+}
+
+function line({ name, kind, title, parameters }: ProfileData): string {
+  const n = Object.keys(parameters).length;
+  return `Profile ${name} (${kind}, ${n} parameters): ${title}; await show(profile) prints them with their sources`;
 }
 
 function display(data: ProfileData): Display {

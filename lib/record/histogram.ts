@@ -7,6 +7,8 @@
 import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "./columns.ts";
+import { INSPECT } from "./inspect.ts";
+import { formatCount, formatNs } from "../units.ts";
 
 const STEP_BITS = 5;
 const STEPS = 1 << STEP_BITS;
@@ -156,6 +158,13 @@ export class LatencyHistogram {
     this.counts.fill(0);
     this.count = this.sumNs = this.maxNs = 0;
     this.minNs = Infinity;
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `LatencyHistogram "${this.name}": ${formatCount(this.count)} events, p50 ${
+      formatNs(this.percentileNs(50))
+    }, p99 ${formatNs(this.percentileNs(99))}`;
   }
 }
 

@@ -5,6 +5,8 @@
 import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { Columns } from "./columns.ts";
+import { INSPECT } from "./inspect.ts";
+import { formatCount, formatNs } from "../units.ts";
 
 const MAX_BINS = 512;
 
@@ -112,5 +114,12 @@ export class Timeline {
       },
       units: { startNs: "ns", amount: this.unit, perSecond: `${this.unit}/s` },
     };
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Timeline "${this.name}": ${formatCount(this.total)} ${this.unit} in ${this.bins} bins of ${
+      formatNs(this.binNs)
+    }`;
   }
 }

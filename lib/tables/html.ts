@@ -57,7 +57,9 @@ export function toHtml(c: Columns, options: TextOptions = {}): string {
   const count = hidden > 0 ? ` <small>(${c.numRows.toLocaleString("en-US")} rows)</small>` : "";
   const caption = options.title === false && hidden === 0
     ? ""
-    : `<caption>${options.title === false ? "" : escapeHtml(c.title)}${count}</caption>`;
+    : `<caption style="text-align:left">${
+      options.title === false ? "" : escapeHtml(c.title)
+    }${count}</caption>`;
   return `<table class="hmmlab" style="font-variant-numeric:tabular-nums">${caption}<thead><tr>${
     header.join("")
   }</tr></thead><tbody>${body.join("")}</tbody></table>`;

@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { keepUnits, textWidth, wrap } from "../../lib/plot/measure.ts";
+import { countLabel } from "../../lib/plot/scale.ts";
 
 test("a wrapped text fits and loses nothing", () => {
   const text = fc.array(fc.string({ unit: "grapheme-ascii", minLength: 1 }).filter((s) => !/\s/.test(s)), {
@@ -30,4 +31,10 @@ test("widths are those of the font: the widest letters are wider than the narrow
   expect(textWidth("WWWW", 10)).toBeCloseTo(35.6, 1);
   expect(textWidth("iiii", 10)).toBeCloseTo(10, 1);
   expect(textWidth("i", 10, true)).toBeGreaterThan(textWidth("i", 10));
+});
+
+test("an axis of plain numbers is labelled in one way", () => {
+  expect(countLabel(16_384)).toBe("format(datum.value, ',~r')");
+  expect(countLabel(999_999)).toBe(countLabel(12));
+  expect(countLabel(2 ** 23)).toContain(".3~s");
 });

@@ -32,6 +32,8 @@ import { bringBack, mapMovedRange, migrateVmas } from "./migration.ts";
 import { DummyMirror, MAX_MIRRORS, type MirrorColumns } from "./mirror.ts";
 import { DeviceCopier, loseDevice, plugDevice, unplugDevice } from "./plug.ts";
 import type { DummySpec } from "./spec.ts";
+import { INSPECT } from "../../record/inspect.ts";
+import { formatCount } from "../../units.ts";
 
 /** Without it a device maps what an invalidation has taken away meanwhile. */
 export const REVERT_SEQUENCE_CHECK: string = defineRevert(
@@ -387,6 +389,11 @@ export class DummyDevice implements Device {
     const { table, mm } = mirror;
     const fault = (start: number, end: number, write: boolean) => this.fault(a, mirror, start, end, write);
     yield* deviceAccess(this.k, a, mm, table, acc, out, { ...this.timing, fault });
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `DummyDevice "${this.name}": ${formatCount(this.spec.memoryPages)} pages of memory`;
   }
 }
 
