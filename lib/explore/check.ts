@@ -37,6 +37,7 @@ const OPTIONS: Readonly<Record<keyof ExploreOptions, true>> = {
   maxStates: true,
   maxSteps: true,
   all: true,
+  fair: true,
   visited: true,
   progress: true,
   signal: true,
@@ -103,10 +104,11 @@ export function checkRace(act: string, race: unknown): asserts race is Litmus {
 /** Refuses options of an exploration that nobody reads or that cannot be meant. */
 export function checkExplore(options: ExploreOptions): void {
   checkOptions("explore", options, OPTIONS, '{ revert: ["sequence check"] }');
-  const { maxStates = 1, maxSteps = 1, all = false, visited = true, progress, signal } = options;
+  const { maxStates = 1, maxSteps = 1, all = false, fair = false, visited = true, progress, signal } =
+    options;
   wholeNumber("explore", "maxStates", maxStates, 1, Number.MAX_SAFE_INTEGER);
   wholeNumber("explore", "maxSteps", maxSteps, 1, Number.MAX_SAFE_INTEGER);
-  for (const [key, value] of Object.entries({ all, visited })) {
+  for (const [key, value] of Object.entries({ all, fair, visited })) {
     if (typeof value === "boolean") continue;
     throw new UsageError(`Cannot explore: got ${describe(value)} for ${key}; true and false are allowed`);
   }

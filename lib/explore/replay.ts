@@ -5,8 +5,8 @@
 import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
-import { resume } from "../sim/runners.ts";
-import { isWrongUse, MAX_STEPS, type Model, stoppingEverywhere } from "./search.ts";
+import { type Actor, resume } from "../sim/runners.ts";
+import { FAIR_LIVELOCK, isWrongUse, MAX_STEPS, type Model, stoppingEverywhere } from "./search.ts";
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -18,6 +18,25 @@ export interface Replayed {
   readonly steps: Columns;
   /** Whether every program ended. */
   readonly ended: boolean;
+}
+
+/** A state that a replay has passed: its hash, who could go on, who did. */
+interface Passed {
+  readonly hash: number;
+  readonly can: readonly number[];
+  readonly stepped: number;
+}
+
+/** Whether the present state was passed before, and since then everyone has gone on who has not ended, or has slept. */
+function goesRound(
+  seen: readonly Passed[],
+  hash: number,
+  actors: readonly Actor[],
+  done: Uint8Array,
+): boolean {
+  const since = seen.slice(Math.max(0, seen.findIndex((s) => s.hash === hash)));
+  return since.length > 0 && since[0].hash === hash &&
+    actors.every(({ a }, i) => done[i] || since.some((s) => s.stepped === a || !s.can.includes(a)));
 }
 
 /**
@@ -51,6 +70,7 @@ export function replayModel(model: Model, schedule: string, maxSteps: number = M
     return x;
   };
   const rows: Record<string, number | string>[] = [];
+  const seen: Passed[] = [];
   let rule: string | undefined, ended = false;
   stoppingEverywhere(sim, (_a, n) => decide(n, true), () => {
     const actors = model.begin(), done = new Uint8Array(actors.length);
@@ -61,12 +81,18 @@ export function replayModel(model: Model, schedule: string, maxSteps: number = M
         rule = ended ? model.checkEnd?.() : "deadlock";
         break;
       }
+      const now = { hash: sim.state.hash(), can: can.map((i) => actors[i].a) };
+      if (schedule !== "" && at === schedule.length && goesRound(seen, now.hash, actors, done)) {
+        rule = FAIR_LIVELOCK;
+        break;
+      }
       if (rows.length === maxSteps) {
         rule = `livelock: no end within ${maxSteps} steps`;
         break;
       }
       // A schedule names its decisions up to what it shows: a violation in mid-way ends it there.
       const i = can[decide(can.length, false)], { a } = actors[i];
+      seen.push({ ...now, stepped: a });
       try {
         if (resume(sim, actors[i])) done[i] = 1;
         rule = model.check?.();

@@ -9,6 +9,7 @@ import { UsageError } from "../errors.ts";
 import type { Snapshot } from "../sim/arena.ts";
 import { type Actor, resume } from "../sim/runners.ts";
 import type { Sim } from "../sim/sim.ts";
+import { fairCycle } from "./fairness.ts";
 
 /** What is explored: one machine, and programs that can be started again and again from its present state. */
 export interface Model {
@@ -43,6 +44,11 @@ export interface SearchOptions {
    * when nobody is fair, and its sequence numbers never come back to a state seen before.
    */
   readonly maxSteps?: number;
+  /**
+   * Whether a full search also calls it a livelock when some fair schedule never ends: one in which everyone who can go
+   * on does so again and again (default false). Only states that come back are found so: counters must not run.
+   */
+  readonly fair?: boolean;
   /** Whether states seen before are not entered again (default true). Without it every schedule is run. */
   readonly visited?: boolean;
 }
@@ -71,6 +77,9 @@ export interface SearchResult {
 export const MAX_STEPS = 5000;
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+/** The rule that a fair schedule without an end breaks. */
+export const FAIR_LIVELOCK = "livelock: everyone goes on for ever and nobody ends";
 
 /** Runs that share one path of decisions. */
 class Execution {
@@ -161,6 +170,7 @@ export class Search {
   private readonly maxSteps: number;
   private readonly all: boolean;
   private readonly merge: boolean;
+  private readonly fair: boolean;
   private readonly initial: Snapshot;
   private readonly path = new Execution();
   /** State number by hash; how each was first reached; whether a schedule can end in it. */
@@ -170,6 +180,10 @@ export class Search {
   private readonly terminal: number[] = [];
   private readonly edgeFrom: number[] = [];
   private readonly edgeTo: number[] = [];
+  /** For a fair search: the actor that stepped, and its decisions. */
+  private readonly edgeActor: number[] = [];
+  private readonly edgeDecided: string[] = [];
+  private actors = 0;
   private readonly violations: Violation[] = [];
   private readonly outcomes = new Map<string, string>();
   private transitions = 0;
@@ -188,6 +202,7 @@ export class Search {
     this.maxSteps = options.maxSteps ?? MAX_STEPS;
     this.all = options.all ?? false;
     this.merge = options.visited ?? true;
+    this.fair = options.fair ?? false;
     this.initial = model.sim.state.snapshot();
   }
 
@@ -227,6 +242,7 @@ export class Search {
     sim.state.restore(this.initial);
     sim.noSleepers();
     const actors = model.begin(), ended = new Uint8Array(actors.length), can: number[] = [];
+    this.actors = actors.length;
     for (const { a } of actors) sim.spans.abandon(a);
     // The state before the first step that is new: where the last forced decision was first met.
     path.state = forced > 0 ? path.stateAt[forced - 1] : 0;
@@ -256,7 +272,7 @@ export class Search {
       this.transitions++;
       const broken = model.check?.();
       if (broken !== undefined) return this.violate(broken);
-      if (this.merge && !this.enter(path.text(before))) return;
+      if (this.merge && !this.enter(path.text(before), i)) return;
       // One schedule can go on for ever where somebody tries again and again and a counter runs.
       if (this.merge && this.parent.length > this.maxStates) return;
     }
@@ -269,11 +285,15 @@ export class Search {
   }
 
   /** Notes the state that a step led to. Returns false when it was known: what follows from it is known too. */
-  private enter(decided: string): boolean {
+  private enter(decided: string, actor: number): boolean {
     const { path, seen, parent } = this, hash = this.model.sim.state.hash(), known = seen.get(hash);
     const to = known ?? parent.length;
     this.edgeFrom.push(path.state);
     this.edgeTo.push(to);
+    if (this.fair) {
+      this.edgeActor.push(actor);
+      this.edgeDecided.push(decided);
+    }
     if (known !== undefined) return false;
     seen.set(hash, to);
     parent.push(path.state);
@@ -301,13 +321,22 @@ export class Search {
       }
     }
     const lost = canEnd.indexOf(0);
-    if (lost < 0) return;
+    if (lost >= 0) {
+      this.violations.push({ rule: "livelock: from here no schedule ends", schedule: this.wayTo(lost) });
+      return;
+    }
+    if (!this.fair) return;
+    const { edgeFrom: from, edgeTo: to, edgeActor: actor, edgeDecided: decided } = this;
+    const cycle = fairCycle(this.parent.length, { from, to, actor, decided }, this.actors);
+    if (cycle === undefined) return;
+    this.violations.push({ rule: FAIR_LIVELOCK, schedule: this.wayTo(cycle.state) + cycle.around });
+  }
+
+  /** The schedule by which a state was first reached. */
+  private wayTo(state: number): string {
     const steps: string[] = [];
-    for (let s = lost; s > 0; s = this.parent[s]) steps.push(this.step[s]);
-    this.violations.push({
-      rule: "livelock: from here no schedule ends",
-      schedule: steps.reverse().join(""),
-    });
+    for (let s = state; s > 0; s = this.parent[s]) steps.push(this.step[s]);
+    return steps.reverse().join("");
   }
 
   /** What was found so far. */
