@@ -207,9 +207,8 @@ export class Notifiers {
     return this.sim.horizonNs < 0 && this.ops[s] !== undefined && this.ops[s] !== ops;
   }
 
-  /** Gives a subscription's row back. */
+  /** Gives a subscription's row back. Its calls stay named: who looks at the end of a race may go back to before. */
   private free(s: number): void {
-    if (this.sim.horizonNs >= 0) this.ops[s] = undefined;
     this.subState[s] = FREE;
     this.subMm[s] =
       this.subStart[s] =

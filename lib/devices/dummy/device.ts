@@ -227,7 +227,7 @@ export class DummyDevice implements Device {
   *fault(a: number, mirror: DummyMirror, start: number, end: number, write: boolean): Proc<number> {
     const { k, batches } = this, { sim, locks, notifiers } = k, { mm, sub } = mirror;
     if (!(end > start) || end - start > batches.pages) return -EINVAL;
-    if (!this.presence.enter()) return -ENODEV;
+    if (mirror.severed || !this.presence.enter()) return -ENODEV;
     sim.spans.begin(a, this.kindFault, start);
     sim.spend(a, this.phase.fault, this.spec.cost.faultNs);
     sim.counters.values[this.counter.faults]++;
@@ -316,7 +316,7 @@ export class DummyDevice implements Device {
    */
   *migrateToDevice(a: number, mirror: DummyMirror, start: number, end: number): Proc<number> {
     const { k } = this, lock = k.mmapLock(mirror.mm);
-    if (!this.presence.enter()) return -ENODEV;
+    if (mirror.severed || !this.presence.enter()) return -ENODEV;
     k.sim.call(a, AT_MIGRATE, start, end, 2);
     yield* k.locks.read(a, lock);
     const moved = yield* migrateVmas(this, a, mirror, start, end, true);
@@ -333,7 +333,7 @@ export class DummyDevice implements Device {
 
   /** Moves what lies in a range on this device back to system memory. Returns how many pages came, or -ENODEV. */
   *migrateToSystem(a: number, mirror: DummyMirror, start: number, end: number): Proc<number> {
-    if (!this.presence.enter()) return -ENODEV;
+    if (mirror.severed || !this.presence.enter()) return -ENODEV;
     this.k.sim.call(a, AT_MIGRATE, start, end, 4);
     const moved = yield* this.moveBack(a, mirror, start, end);
     this.k.sim.ret(a);

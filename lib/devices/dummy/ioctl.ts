@@ -87,7 +87,7 @@ function* faultRange(
   end: number,
   write: boolean,
 ): Proc<number> {
-  if (!d.presence.usable) return -ENODEV;
+  if (m.severed || !d.presence.usable) return -ENODEV;
   if (!m.alive) return -EFAULT;
   const chunk = chunkPages(d), { sim } = d.k;
   for (let v = start; v < end; v += chunk) {
@@ -176,7 +176,7 @@ function* migrateRange(
   out: IoctlResult,
 ): Proc<number> {
   const { sim, locks, vmas } = d.k, chunk = chunkPages(d), mm = m.mm;
-  if (!d.presence.enter()) return -ENODEV;
+  if (m.severed || !d.presence.enter()) return -ENODEV;
   if (start >= end || !m.alive) {
     d.presence.exit();
     return -EINVAL;
@@ -241,7 +241,7 @@ export function* dummyMigrateToDevice(
   if (d.memory === undefined) return -EINVAL;
   sim.call(a, AT_VMA, start, end);
   let rc = yield* migrateRange(d, a, m, start, end, true, out);
-  if (d.presence.enter()) {
+  if (!m.severed && d.presence.enter()) {
     yield* mapMovedRange(d, a, m, start, end);
     d.presence.exit();
   }
@@ -334,7 +334,7 @@ export function* dummyExclusive(
 ): Proc<number> {
   const { k: { sim, locks }, batches } = d, end = start + pages, chunk = chunkPages(d), mm = m.mm;
   if (pages <= 0) return -EINVAL;
-  if (!d.presence.enter()) return -ENODEV;
+  if (m.severed || !d.presence.enter()) return -ENODEV;
   if (!m.alive) {
     d.presence.exit();
     return -EINVAL;

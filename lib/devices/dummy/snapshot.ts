@@ -73,7 +73,7 @@ export function* dummySnapshot(
 ): Proc<number> {
   const { k, batches } = d, { sim, locks, notifiers } = k, end = start + pages, chunk = chunkPages(d);
   if (pages <= 0) return -EINVAL;
-  if (!d.presence.enter()) return -ENODEV;
+  if (m.severed || !d.presence.enter()) return -ENODEV;
   if (!m.alive) {
     d.presence.exit();
     return -EINVAL;
