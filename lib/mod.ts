@@ -61,6 +61,7 @@ export type { Device, DeviceSpec, DriverThread } from "./devices/device.ts";
 export type { DummyOptions, DummySpec } from "./devices/dummy/spec.ts";
 export type { AnyDeviceSpec, DeviceChoice, DeviceOf } from "./devices/kinds.ts";
 export type { NodeOptions, NodeSpec } from "./machine/nodes.ts";
+export type { BindOptions, Mempolicy, Moved, MoveOptions } from "./machine/placement.ts";
 export { Machine, machine, type ProcessOptions, type RunOptions } from "./machine/machine.ts";
 export type { Presence } from "./devices/presence.ts";
 export { Process, type Protection, Region, type Word } from "./machine/process.ts";

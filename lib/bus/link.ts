@@ -6,25 +6,11 @@ import type { TransferCurve } from "../profiles/curve.ts";
 import { Timeline } from "../record/timeline.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import { EIO } from "../mm/errno.ts";
+import { type CopyEngine, NO_PAGE } from "../mm/copy_engine.ts";
 import type { Pages } from "../mm/pages.ts";
 import { PAGE_SIZE } from "../units.ts";
 
-/** In a list of frames: no page; as a source it reads as zeros. */
-export const NO_PAGE = 0xffff_ffff;
-
-/** Whatever copies pages for a migration: a device's DMA engine, a plain one, a CPU. */
-export interface CopyEngine {
-  /**
-   * Copies pages of memory.
-   *
-   * @param a actor that waits for the copy
-   * @param src source frames; {@link NO_PAGE} is a page of zeros
-   * @param dst destination frames, or {@link NO_PAGE} to leave a row out
-   * @param n rows
-   * @returns 0; -EIO when it failed: rows that were not copied then have {@link NO_PAGE} in `dst`
-   */
-  copy(a: number, src: Uint32Array, dst: Uint32Array, n: number): Proc<number>;
-}
+export { type CopyEngine, NO_PAGE };
 
 /** A point-to-point link: a cost by length, one transfer at a time in each call's order. */
 export class Link {

@@ -20,6 +20,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_OF_FILE,
   PTE_PRESENT,
   PTE_WRITE,
   PTE_YOUNG,
@@ -229,7 +230,8 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
   // What only the entry knew must survive it: the dirty bit goes to the page, exclusivity to the new entry.
   if (pte & PTE_DIRTY && !k.revert.has(REVERT_DIRTY_BIT)) pages.flags[pfn] |= PG_DIRTY;
   pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
-  tables.kind[e] = PTE_MIGRATION | (writable ? PTE_WRITE : 0) | (exclusive ? PTE_ANON_EXCLUSIVE : 0);
+  tables.kind[e] = PTE_MIGRATION | (writable ? PTE_WRITE : 0) | (exclusive ? PTE_ANON_EXCLUSIVE : 0) |
+    (pages.inode[pfn] !== 0 ? PTE_OF_FILE : 0);
   pages.mapcount[pfn]--;
   pages.refcount[pfn]--; // the mapping's reference; ours stays
   return true;

@@ -66,7 +66,8 @@ export class Machine implements Displayable {
   readonly devices: Readonly<Record<string, Device>>;
   /** Its devices in the order of the spec. */
   readonly deviceList: readonly Device[];
-  private readonly batches: Batches;
+  /** Arrays for the pages of its migrations. */
+  readonly batches: Batches;
   private broken: string | undefined;
 
   private running = false;
@@ -80,9 +81,9 @@ export class Machine implements Displayable {
     this.spec = spec;
     const k = this.kernel = new Kernel(spec.kernel, spec.cost, reverts(spec.revert));
     // A migration holds two batches, and a device fault one around it.
-    const batches = this.batches = new Batches(k.sim, Math.min(4 * spec.kernel.actors, 256), spec.batchPages);
+    this.batches = new Batches(k.sim, Math.min(4 * spec.kernel.actors, 256), spec.batchPages);
     this.deviceList = Object.entries(spec.devices).map(([name, d], i) =>
-      attachDevice(k, batches, name, d, i + 1)
+      attachDevice(k, this.batches, name, d, i + 1)
     );
     this.devices = Object.fromEntries(this.deviceList.map((d) => [d.name, d]));
     k.sim.actorNames[0] = "main";

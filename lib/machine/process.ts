@@ -2,7 +2,7 @@
  * Processes as a user handles them: plain methods, each run to completion.
  * @module
  */
-import { checkWord, describe, didYouMean, during, wholeNumber } from "../arguments.ts";
+import { checkWord, describe, didYouMean, during } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../mm/access.ts";
 import { errnoName, VM_FAULT_MAPERR, VM_FAULT_OOM, VM_FAULT_SIGBUS } from "../mm/errno.ts";
@@ -10,139 +10,28 @@ import type { Kernel } from "../mm/kernel.ts";
 import { exitMm } from "../mm/exit.ts";
 import { forkMm } from "../mm/fork.ts";
 import { type Advice, ADVICES, madvise } from "../mm/madvise.ts";
+import { setMempolicy } from "../mm/mempolicy.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { pageNode } from "../mm/move_pages.ts";
-import { VPN_END } from "../mm/pagetable.ts";
-import { VM_READ, VM_WRITE } from "../mm/vma.ts";
 import type { Proc } from "../sim/sim.ts";
 import { formatBytes, formatCount, PAGE_SIZE, pages } from "../units.ts";
 import type { Machine } from "./machine.ts";
+import {
+  type BindOptions,
+  bindRegion,
+  type Mempolicy,
+  migrateNodes,
+  type Moved,
+  type MoveOptions,
+  moveRegion,
+  nodeMask,
+  policyNumber,
+} from "./placement.ts";
+import { checkRegion, type Protection, protectionFlags, Region } from "./region.ts";
 import { checkHostMemory, hostBytesOfPages } from "./spec.ts";
 import { INSPECT } from "../record/inspect.ts";
 
-/** What a mapping allows: nothing, reading, writing, both. */
-export type Protection = "none" | "r" | "w" | "rw";
-
-/**
- * The VM_ flags of a protection.
- *
- * @param p what a mapping shall allow
- * @returns VM_READ, VM_WRITE, both or 0
- * @throws {UsageError} for what is no protection
- */
-export function protectionFlags(p: Protection): number {
-  switch (p) {
-    case "none":
-      return 0;
-    case "r":
-      return VM_READ;
-    case "w":
-      return VM_WRITE;
-    case "rw":
-      return VM_READ | VM_WRITE;
-    default:
-      throw new UsageError(
-        `Cannot set a protection: got ${
-          describe(p)
-        }; "none", "r", "w" and "rw" are allowed; write for example "r"`,
-      );
-  }
-}
-
-/** A range of a process's address space, in whole pages: what `mmap` returns, or a part of it. */
-export class Region {
-  /** The process whose memory it is. */
-  readonly process: Process;
-  /** First virtual page number. */
-  readonly vpn: number;
-  /** Length in pages. */
-  readonly pages: number;
-
-  /**
-   * Names a range by hand; {@linkcode Process.mmap} and {@linkcode Region.slice} do it for you.
-   *
-   * @param process whose memory it is
-   * @param vpn first virtual page number
-   * @param pages length in pages, 1 or more
-   * @throws {UsageError} for what is no range of pages
-   */
-  constructor(process: Process, vpn: number, pages: number) {
-    wholeNumber("name a region", "its first page", vpn, 0, VPN_END - 1);
-    wholeNumber("name a region", "its pages", pages, 1, VPN_END - vpn);
-    this.process = process;
-    this.vpn = vpn;
-    this.pages = pages;
-  }
-
-  /** Length in bytes. */
-  get lengthBytes(): number {
-    return this.pages * PAGE_SIZE;
-  }
-
-  /**
-   * A part of the region.
-   *
-   * @param offset from its start, in whole pages, for example "1 MiB"
-   * @param length in whole pages, for example "64 KiB"; up to the region's end if left out
-   * @returns the part; nothing is mapped or unmapped
-   * @throws {UsageError} for a part that is empty or reaches beyond the region
-   *
-   * @example
-   * ```ts
-   * import { machine } from "hmmlab";
-   *
-   * const heap = machine({ memory: "64 MiB" }).process().mmap("1 MiB");
-   * console.log(heap.slice("64 KiB").pages, heap.slice(0, "4 KiB").pages); // 240 1
-   * ```
-   */
-  slice(offset: string | number, length?: string | number): Region {
-    const act = "take a part of a region", from = during(act, () => pages(offset));
-    const n = length === undefined ? this.pages - from : during(act, () => pages(length));
-    if (from + n > this.pages || n < 1) {
-      throw new UsageError(
-        `Cannot ${act}: got offset ${describe(offset)}` +
-          `${length === undefined ? "" : ` and length ${describe(length)}`}; ` +
-          `one page or more within ${
-            formatBytes(this.lengthBytes)
-          } is allowed; write for example slice(0, "4 KiB")`,
-      );
-    }
-    return new Region(this.process, this.vpn + from, n);
-  }
-
-  /** One line in place of its insides, where a console or a notebook prints it. */
-  [INSPECT](): string {
-    return `Region: ${formatBytes(this.lengthBytes)} of process ${this.process.mm} from page ${this.vpn} on`;
-  }
-}
-
-/**
- * Refuses what is no region, and a region of another process.
- *
- * @param act what was to be done, as it follows "Cannot" in the message
- * @param region what was given
- * @param process the process that must own it; any, if left out
- * @returns the region
- * @throws {UsageError} saying what was given
- */
-export function checkRegion(act: string, region: unknown, process?: Process): Region {
-  if (!(region instanceof Region)) {
-    throw new UsageError(
-      `Cannot ${act}: got ${
-        describe(region)
-      } for a region; what mmap returned, or a slice of it, is allowed; ` +
-        `write for example const heap = m.process().mmap("1 MiB")`,
-    );
-  }
-  if (process !== undefined && region.process !== process) {
-    const where = region.process.machine === process.machine ? "process" : "machine";
-    throw new UsageError(
-      `Cannot ${act}: got a region of another ${where}; one of this process is allowed; ` +
-        "use the process that mapped it (region.process)",
-    );
-  }
-  return region;
-}
+export { checkRegion, type Protection, protectionFlags, Region };
 
 /** A batch of accesses that is one run: all pages of a region, the first with word `value`, the next with one more. */
 export function oneRun(region: Region, write: boolean, value: number): Accesses {
@@ -282,6 +171,78 @@ export class Process {
   nodes(region: Region): number[] {
     const { vpn, pages } = checkRegion("look for nodes", region, this), { kernel } = this.machine;
     return Array.from({ length: pages }, (_, i) => pageNode(kernel, this.mm, vpn + i));
+  }
+
+  /**
+   * Moves pages to other NUMA nodes: move_pages(2).
+   *
+   * @param region which pages
+   * @param nodes the node that all of them shall go to, or one for each
+   * @param options pages that others map too (`all`), and what copies (`engine`; a CPU if left out)
+   * @returns what the system call returned, and where each page is now
+   * @throws {UsageError} for what is no region of this process, or no nodes
+   *
+   * @example
+   * ```ts
+   * import { machine } from "hmmlab";
+   *
+   * const p = machine({ memory: "64 MiB", nodes: 2 }).process(), heap = p.mmap("12 KiB");
+   * p.write(heap.slice(0, "8 KiB"), 1);
+   * console.log(p.movePages(heap, 1)); // { result: 0, status: [ 1, 1, -2 ] }
+   * ```
+   */
+  movePages(region: Region, nodes: number | readonly number[], options: MoveOptions = {}): Moved {
+    return this.complete(moveRegion(this, 0, region, nodes, options));
+  }
+
+  /**
+   * Moves all that the process has on some NUMA nodes to others: migrate_pages(2).
+   *
+   * @param from nodes to empty
+   * @param to nodes to fill; the first of `from` goes to the first of these, and so on
+   * @param options as of {@linkcode Process.movePages}
+   * @returns pages that could not be moved, or a negated errno: -EINVAL (-22) for nodes that are none
+   * @throws {UsageError} for what is no list of nodes
+   */
+  migratePages(from: readonly number[], to: readonly number[], options: MoveOptions = {}): number {
+    return this.complete(migrateNodes(this, 0, from, to, options));
+  }
+
+  /**
+   * Says on which NUMA nodes pages of a region shall be: mbind(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @param policy "default", "preferred", "bind" or "interleave"
+   * @param nodes which nodes
+   * @param options whether pages that are elsewhere move (`move`, `all`), and whether it fails if one stays (`strict`)
+   * @returns 0 or a negated errno
+   * @throws {UsageError} for what is no region of this process, no policy or no list of nodes
+   *
+   * @example
+   * ```ts
+   * import { machine } from "hmmlab";
+   *
+   * const p = machine({ memory: "64 MiB", nodes: 2 }).process(), heap = p.mmap("16 KiB");
+   * p.mbind(heap, "interleave", [0, 1]);
+   * p.write(heap, 1);
+   * console.log(p.nodes(heap), p.mbind(heap, "bind", [1], { move: true }), p.nodes(heap)); // [ 0, 1, 0, 1 ] 0 [ 1, 1, 1, 1 ]
+   * ```
+   */
+  mbind(region: Region, policy: Mempolicy, nodes: readonly number[], options: BindOptions = {}): number {
+    return this.complete(bindRegion(this, 0, region, policy, nodes, options));
+  }
+
+  /**
+   * Says on which NUMA nodes pages shall be of memory that has no policy of its own: set_mempolicy(2).
+   *
+   * @param policy "default", "preferred", "bind" or "interleave"
+   * @param nodes which nodes; none for "default"
+   * @returns 0 or a negated errno
+   * @throws {UsageError} for no policy or no list of nodes
+   */
+  setMempolicy(policy: Mempolicy, nodes: readonly number[] = []): number {
+    const { kernel } = this.machine, act = "set a memory policy";
+    return setMempolicy(kernel, 0, this.mm, policyNumber(act, policy), nodeMask(act, nodes));
   }
 
   /** Pages that the process has, in ordinary and in device memory: its resident set. */

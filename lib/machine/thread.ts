@@ -16,6 +16,15 @@ import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import { checkNode } from "./nodes.ts";
 import {
+  type BindOptions,
+  bindRegion,
+  type Mempolicy,
+  type Moved,
+  movedNumber,
+  type MoveOptions,
+  moveRegion,
+} from "./placement.ts";
+import {
   checkRegion,
   oneRun,
   Process,
@@ -154,6 +163,36 @@ export class Thread {
     const { machine: { kernel }, mm } = this.process, flags = protectionFlags(protection);
     checkRegion("map at a region", region, this.process);
     return yield* told(this.sim, mmap(kernel, this.actor(), mm, region.vpn, region.pages, flags));
+  }
+
+  /**
+   * Moves pages to other NUMA nodes: move_pages(2).
+   *
+   * @param region which pages
+   * @param nodes the node that all of them shall go to, or one for each
+   * @param options pages that others map too (`all`), and what copies (`engine`; a CPU if left out)
+   * @returns what the system call returned, and where each page is then
+   */
+  *movePages(region: Region, nodes: number | readonly number[], options: MoveOptions = {}): Proc<Moved> {
+    return yield* told(this.sim, moveRegion(this.process, this.actor(), region, nodes, options), movedNumber);
+  }
+
+  /**
+   * Says on which NUMA nodes pages of a region shall be: mbind(2).
+   *
+   * @param region all of a mapping or a part of it
+   * @param policy "default", "preferred", "bind" or "interleave"
+   * @param nodes which nodes
+   * @param options whether pages that are elsewhere move, and whether it fails if one stays
+   * @returns 0 or a negated errno
+   */
+  *mbind(
+    region: Region,
+    policy: Mempolicy,
+    nodes: readonly number[],
+    options: BindOptions = {},
+  ): Proc<number> {
+    return yield* told(this.sim, bindRegion(this.process, this.actor(), region, policy, nodes, options));
   }
 
   /**

@@ -21,6 +21,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_OF_FILE,
   PTE_POISON,
   PTE_PRESENT,
   PTE_SWAP,
@@ -237,7 +238,8 @@ function copyEntry(
       // The migration holds the only reference; its end finds this entry by the reverse map.
       if (cow) tables.kind[e] = kind & ~(PTE_WRITE | PTE_ANON_EXCLUSIVE);
       tables.set(to, tables.kind[e], pfn);
-      k.rssAnon[child]++;
+      if (kind & PTE_OF_FILE) k.rssFile[child]++;
+      else k.rssAnon[child]++;
       return 0;
     default:
       throw new Error(`fork meets an entry of kind ${kind & PTE_KIND} at page ${v} of address space ${mm}`);

@@ -42,7 +42,8 @@ export function mayFaultHuge(k: Kernel, vma: number, vpn: number): boolean {
     vmas.end[vma] >= start + HUGE_PAGES;
 }
 
-function clearOf(mm: number, start: number, end: number): Invalidation {
+/** A CLEAR event of a range. */
+export function clearOf(mm: number, start: number, end: number): Invalidation {
   return { mm, start, end, event: MMU_NOTIFY_CLEAR, owner: 0, blockable: true, seq: 0 };
 }
 
@@ -92,7 +93,7 @@ export function* hugeFault(
 }
 
 /** Replaces a huge entry by a table of small ones for the same pages. */
-function splitEntry(k: Kernel, a: number, mm: number, vpn: number): void {
+export function splitEntry(k: Kernel, a: number, mm: number, vpn: number): void {
   const { tables, pages } = k, e = tables.huge(k.root[mm], vpn);
   if (e < 0) return;
   const kind = tables.kind[e], first = tables.pfn[e], leaf = tables.replaceHuge(e);
@@ -188,7 +189,7 @@ export function copyHuge(k: Kernel, child: number, vpn: number, e: number): bool
 }
 
 /** The vmas that map any of a folio's pages, with the part that each maps. */
-function folioPlaces(
+export function folioPlaces(
   k: Kernel,
   first: number,
 ): { readonly vma: number; readonly start: number; readonly end: number }[] {

@@ -106,6 +106,20 @@ export class Inodes {
     return pfn;
   }
 
+  /**
+   * Gives a page's place in the cache to another frame, and the cache's reference with it: __folio_migrate_mapping().
+   *
+   * The old frame still says whose it was, so that its migration entries can be found.
+   */
+  replace(k: Kernel, from: number, to: number): void {
+    const { pages } = k, inode = pages.inode[from], index = pages.index[from];
+    this.cache.pfn[this.cache.entry(this.root[inode], index)] = to;
+    pages.inode[to] = inode;
+    pages.index[to] = index;
+    pages.refcount[to]++;
+    pages.refcount[from]--;
+  }
+
   /** Takes the pages of a range out of the cache: shmem_undo_range(). */
   drop(k: Kernel, a: number, inode: number, start: number, end: number): void {
     const { cache } = this, root = this.root[inode];

@@ -151,8 +151,12 @@ export class Kernel {
   readonly kindCpuFault: number;
   /** Kind of span: a system call. */
   readonly kindSyscall: number;
+  /** Kind of span: a migration of pages between frames of ordinary memory. */
+  readonly kindMigratePages: number;
   /** Counter pgfault. */
   readonly pgfault: number;
+  /** Counters pgmigrate_success and pgmigrate_fail. */
+  readonly pgmigrate: { readonly success: number; readonly fail: number };
   /** Counter pswpin: pages read from swap. */
   readonly pswpin: number;
   /** Counter pswpout: pages written to swap. */
@@ -248,7 +252,12 @@ export class Kernel {
     };
     this.kindCpuFault = sim.spans.kind("cpu fault");
     this.kindSyscall = sim.spans.kind("system call");
+    this.kindMigratePages = sim.spans.kind("page migration");
     this.pgfault = sim.counters.define("pgfault");
+    this.pgmigrate = {
+      success: sim.counters.define("pgmigrate_success"),
+      fail: sim.counters.define("pgmigrate_fail"),
+    };
     this.pswpin = sim.counters.define("pswpin");
     this.pswpout = sim.counters.define("pswpout");
   }

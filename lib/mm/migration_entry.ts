@@ -14,6 +14,7 @@ import {
   PTE_DIRTY,
   PTE_KIND,
   PTE_MIGRATION,
+  PTE_OF_FILE,
   PTE_PRESENT,
   PTE_PROTNONE,
   PTE_WRITE,
@@ -31,7 +32,8 @@ const TO_MIGRATION: RmapWalk = {
     if (tables.kind[e] & PTE_DIRTY) pages.flags[pfn] |= PG_DIRTY;
     const exclusive = pages.flags[pfn] & PG_ANON_EXCLUSIVE ? PTE_ANON_EXCLUSIVE : 0;
     pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
-    tables.kind[e] = PTE_MIGRATION | (tables.kind[e] & PTE_WRITE) | exclusive;
+    const file = pages.inode[pfn] !== 0 ? PTE_OF_FILE : 0;
+    tables.kind[e] = PTE_MIGRATION | (tables.kind[e] & PTE_WRITE) | exclusive | file;
     pages.mapcount[pfn]--;
     pages.refcount[pfn]--;
     return 1;
@@ -55,6 +57,11 @@ const FROM_MIGRATION: RmapWalk = {
  */
 export function tryToMigrate(k: Kernel, a: number, pfn: number): Proc<number> {
   return rmapWalk(k, a, pfn, TO_MIGRATION);
+}
+
+/** Replaces all migration entries of `page` by entries of `to`, by the reverse map: remove_migration_ptes(). */
+export function removeMigrationPtes(k: Kernel, a: number, page: number, to: number): Proc<number> {
+  return rmapWalk(k, a, page, FROM_MIGRATION, to);
 }
 
 /** Whether only this vma can map a page of `anon`: true of every page that no fork ever shared. */
@@ -99,7 +106,7 @@ export function* removeMigrationEntries(
   to: number,
 ): Proc {
   if (!isSole(k, vma, k.pages.mapping[page])) {
-    yield* rmapWalk(k, a, page, FROM_MIGRATION, to);
+    yield* removeMigrationPtes(k, a, page, to);
     return;
   }
   const leaf = k.tables.leaf(k.root[mm], vpn);

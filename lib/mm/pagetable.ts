@@ -41,6 +41,10 @@ export const PTE_DIRTY = 0x40;
 export const PTE_PROTNONE = 0x10;
 /** In a migration or swap entry: the page had one user, who may write again without a copy. */
 export const PTE_ANON_EXCLUSIVE = 0x10;
+/** In a migration entry: the page is of a file or of shared memory; by now it may be gone. */
+export const PTE_OF_FILE = 0x40;
+/** In a migration entry: its page was mapped by a huge entry, and can be again. */
+export const PTE_WAS_HUGE = 0x20;
 /** The page was used through this entry. */
 export const PTE_YOUNG = 0x20;
 
@@ -204,6 +208,14 @@ export class PageTables {
     this.kind[e] = PTE_TABLE;
     this.pfn[e] = t;
     return t * TABLE_ENTRIES;
+  }
+
+  /** Puts the entry of a huge page where a leaf table hangs, whose entries go with it. */
+  replaceTable(e: number, kind: number, pfn: number): void {
+    const t = this.pfn[e];
+    for (let i = t * TABLE_ENTRIES; i < (t + 1) * TABLE_ENTRIES; i++) this.clear(i);
+    this.freeTable(t);
+    this.set(e, kind, pfn);
   }
 
   /** Makes the tables above the leaf table of a page, as every fault does before it looks. False when none is left. */

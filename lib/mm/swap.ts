@@ -112,6 +112,16 @@ export class SwapSlots {
     sim.counters.values[k.pswpin]++;
   }
 
+  /** Gives a page's place in the swap cache to another frame, and the cache's reference with it. */
+  replace(k: Kernel, from: number, to: number): void {
+    const { pages } = k;
+    this.cached[pages.swap[from] - 1] = to + 1;
+    pages.swap[to] = pages.swap[from];
+    pages.swap[from] = 0;
+    pages.refcount[to]++;
+    pages.refcount[from]--;
+  }
+
   /** Takes a page out of the swap cache, and its reference with it. */
   remove(k: Kernel, a: number, pfn: number): void {
     const slot = k.pages.swap[pfn] - 1;

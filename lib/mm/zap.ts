@@ -13,6 +13,7 @@ import {
   PTE_KIND,
   PTE_MIGRATION,
   PTE_NONE,
+  PTE_OF_FILE,
   PTE_POISON,
   PTE_PRESENT,
   PTE_SWAP,
@@ -73,7 +74,7 @@ export function* zapRange(
       if (kind === PTE_NONE) continue;
       const pfn = tables.pfn[e];
       if (!cows && (kind !== PTE_PRESENT || pages.inode[pfn] === 0)) continue;
-      const dirty = tables.kind[e] & PTE_DIRTY;
+      const dirty = tables.kind[e] & PTE_DIRTY, ofFile = (tables.kind[e] & PTE_OF_FILE) !== 0;
       tables.clear(e);
       if (kind === PTE_PRESENT) present++;
       if (kind === PTE_POISON || kind === PTE_PRESENT && pfn === ZERO_PFN) continue;
@@ -84,8 +85,9 @@ export function* zapRange(
       }
       dropped++;
       if (kind === PTE_MIGRATION) {
-        if (pages.mapping[pages.head(pfn)] === 0) files++;
-        continue; // whoever migrates the page holds it; finalize then frees it
+        // Whoever migrates the page holds it, or has found this place gone from the reverse map and let it go.
+        if (ofFile) files++;
+        continue;
       }
       if (kind === PTE_EXCLUSIVE) {
         gathered.push(pfn); // a reference, but no mapping
