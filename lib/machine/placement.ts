@@ -115,7 +115,7 @@ export function* moveRegion(
   a: number,
   region: Region,
   nodes: number | readonly number[],
-  options: MoveOptions,
+  options: MoveOptions = {},
 ): Proc<Moved> {
   const act = "move pages", { vpn, pages } = checkRegion(act, region, process), { machine, mm } = process;
   checkMove(act, options, { all: true, engine: true });
@@ -159,7 +159,7 @@ export function bindRegion(
   region: Region,
   policy: Mempolicy,
   nodes: readonly number[],
-  options: BindOptions,
+  options: BindOptions = {},
 ): Proc<number> {
   const act = "bind memory", { vpn, pages } = checkRegion(act, region, process), { machine, mm } = process;
   checkMove(act, options, { all: true, engine: true, move: true, strict: true });

@@ -15,15 +15,7 @@ import { type Advice, madvise } from "../mm/madvise.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
 import { checkNode } from "./nodes.ts";
-import {
-  type BindOptions,
-  bindRegion,
-  type Mempolicy,
-  type Moved,
-  movedNumber,
-  type MoveOptions,
-  moveRegion,
-} from "./placement.ts";
+import { bindRegion, type Moved, movedNumber, moveRegion } from "./placement.ts";
 import {
   checkRegion,
   oneRun,
@@ -166,33 +158,23 @@ export class Thread {
   }
 
   /**
-   * Moves pages to other NUMA nodes: move_pages(2).
+   * Moves pages to other NUMA nodes: move_pages(2). Arguments and result are those of {@linkcode Process.movePages}.
    *
-   * @param region which pages
-   * @param nodes the node that all of them shall go to, or one for each
-   * @param options pages that others map too (`all`), and what copies (`engine`; a CPU if left out)
+   * @param given pages, nodes, options
    * @returns what the system call returned, and where each page is then
    */
-  *movePages(region: Region, nodes: number | readonly number[], options: MoveOptions = {}): Proc<Moved> {
-    return yield* told(this.sim, moveRegion(this.process, this.actor(), region, nodes, options), movedNumber);
+  *movePages(...given: Parameters<Process["movePages"]>): Proc<Moved> {
+    return yield* told(this.sim, moveRegion(this.process, this.actor(), ...given), movedNumber);
   }
 
   /**
-   * Says on which NUMA nodes pages of a region shall be: mbind(2).
+   * Says on which NUMA nodes pages of a region shall be: mbind(2). Arguments are those of {@linkcode Process.mbind}.
    *
-   * @param region all of a mapping or a part of it
-   * @param policy "default", "preferred", "bind" or "interleave"
-   * @param nodes which nodes
-   * @param options whether pages that are elsewhere move, and whether it fails if one stays
+   * @param given region, policy, nodes, options
    * @returns 0 or a negated errno
    */
-  *mbind(
-    region: Region,
-    policy: Mempolicy,
-    nodes: readonly number[],
-    options: BindOptions = {},
-  ): Proc<number> {
-    return yield* told(this.sim, bindRegion(this.process, this.actor(), region, policy, nodes, options));
+  *mbind(...given: Parameters<Process["mbind"]>): Proc<number> {
+    return yield* told(this.sim, bindRegion(this.process, this.actor(), ...given));
   }
 
   /**
