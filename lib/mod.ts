@@ -207,6 +207,20 @@ export {
   toText,
 } from "./tables/mod.ts";
 
+// --- a GPU's policies, alone on a trace --------------------------------------------------------------------------------
+export { type PlayOptions, playPolicies, type PolicyRun } from "./devices/gpu/play.ts";
+export { evictionPolicy, preEvictionPolicy, prefetchPolicy } from "./devices/gpu/policies.ts";
+export {
+  type Draw,
+  type EvictionPolicy,
+  type EvictionSetup,
+  type Evictor,
+  type PreEvictionPolicy,
+  type PrefetchBlock,
+  type PrefetchPolicy,
+} from "./devices/gpu/policy.ts";
+export { type MappedPages, type PageReferences, referencesOf } from "./devices/gpu/references.ts";
+
 // --- ready experiments -------------------------------------------------------------------------------------------------
 export { type FirstLight, firstLight, type FirstLightOptions } from "./experiments/first_light.ts";
 

@@ -7,8 +7,9 @@ import { UsageError } from "../../errors.ts";
 import { belady } from "./eviction/belady.ts";
 import { lruAccess } from "./eviction/lru_access.ts";
 import { lruAllocation } from "./eviction/lru_allocation.ts";
+import { noPreEviction, treePreEviction } from "./eviction/pre_eviction.ts";
 import { randomEviction } from "./eviction/random.ts";
-import type { EvictionPolicy, PrefetchPolicy } from "./policy.ts";
+import type { EvictionPolicy, PreEvictionPolicy, PrefetchPolicy } from "./policy.ts";
 import { none } from "./prefetch/none.ts";
 import { random } from "./prefetch/random.ts";
 import { sequentialLocal } from "./prefetch/sequential_local.ts";
@@ -25,6 +26,9 @@ export const EVICTION_POLICIES: readonly EvictionPolicy[] = [
   randomEviction,
   belady,
 ];
+
+/** The pre-eviction policies that come with hmmlab, by name. */
+export const PRE_EVICTION_POLICIES: readonly PreEvictionPolicy[] = [noPreEviction, treePreEviction];
 
 function find<P extends { readonly name: string }>(
   kind: string,
@@ -72,4 +76,25 @@ export function prefetchPolicy(given: string | PrefetchPolicy): PrefetchPolicy {
  */
 export function evictionPolicy(given: string | EvictionPolicy): EvictionPolicy {
   return find("eviction", given, EVICTION_POLICIES, (x) => "make" in x && typeof x.make === "function");
+}
+
+/**
+ * The pre-eviction policy of a name.
+ *
+ * @param given a name of {@linkcode PRE_EVICTION_POLICIES}, or a policy of one's own
+ * @returns the policy
+ * @throws {UsageError} for anything else, listing what is allowed
+ *
+ * @example
+ * ```ts
+ * console.log(preEvictionPolicy("tree50").name); // tree50
+ * ```
+ */
+export function preEvictionPolicy(given: string | PreEvictionPolicy): PreEvictionPolicy {
+  return find(
+    "pre-eviction",
+    given,
+    PRE_EVICTION_POLICIES,
+    (x) => "spread" in x && typeof x.spread === "function",
+  );
 }

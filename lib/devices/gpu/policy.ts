@@ -65,7 +65,7 @@ export interface Evictor {
   readonly watchesAccess: boolean;
   /** A free chunk has been given pages. */
   allocated(chunk: number): void;
-  /** Pages of a chunk in use have been accessed. */
+  /** Pages of a chunk in use have been accessed; a run of accesses to one chunk may be told once. */
   accessed(chunk: number): void;
   /** A chunk in use is free again, evicted or not. */
   freed(chunk: number): void;
@@ -92,4 +92,19 @@ export interface EvictionPolicy {
    * @throws {UsageError} if it needs the future and none is given
    */
   make(setup: EvictionSetup): Evictor;
+}
+
+/** Decides what leaves a VA block together with a chunk that is evicted, so that the next eviction finds room. */
+export interface PreEvictionPolicy {
+  /** Its name in specs and tables. */
+  readonly name: string;
+  /**
+   * Adds pages to `leaving`: only resident ones, none that is busy. A chunk of which a page leaves, leaves as a whole.
+   *
+   * @param valid pages inside the vma
+   * @param resident pages of the block that are on the GPU
+   * @param busy pages that must stay
+   * @param leaving the pages of the chunk that goes, and what the policy adds
+   */
+  spread(valid: Uint32Array, resident: Uint32Array, busy: Uint32Array, leaving: Uint32Array): void;
 }
