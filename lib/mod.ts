@@ -198,13 +198,16 @@ export {
   fromArquero,
   fromArrow,
   type Row,
+  savePerfetto,
   summarize,
   type TextOptions,
   toArquero,
   toArrow,
   toCsv,
   toHtml,
+  toPerfetto,
   toText,
+  type TraceSource,
 } from "./tables/mod.ts";
 
 // --- a GPU's policies, alone on a trace --------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ export class Run implements Displayable {
   readonly events: Columns;
   /** What actors spent their time on inside spans, when events were kept: columns startNs, durationNs, actor, phase. */
   readonly slices: Columns;
+  /** Names of the actors by the number that events have. */
+  readonly actorNames: readonly string[];
   /** What each device kept of its work, when the run was asked to keep events: tables by name, by name of the device. */
   readonly records: Readonly<Record<string, Readonly<Record<string, Columns>>>>;
   /** SHA-256 of state, counts and histograms: the same seed and parameters give the same digest anywhere. */
@@ -105,6 +107,7 @@ export class Run implements Displayable {
     this.counters = counters.columns();
     this.events = spans.events.columns(spans.kinds.map((h) => h.name));
     this.slices = spans.slices.columns(spans.phaseNames);
+    this.actorNames = [...m.kernel.sim.actorNames];
     const sha = createHash("sha256");
     sha.update(m.kernel.sim.state.digest());
     sha.update(counters.values);
