@@ -72,6 +72,16 @@ export { InterruptedError } from "./sim/interrupt.ts";
 export { revertNames } from "./sim/revert.ts";
 export { DeadlockError, LivelockError } from "./sim/runners.ts";
 
+// --- rules that are looked after while a machine runs --------------------------------------------------------------------
+export {
+  type BrokenRule,
+  checkerNames,
+  type Checkers,
+  forgetLockOrder,
+  InvariantError,
+  lockOrder,
+} from "./check/mod.ts";
+
 // --- workloads ---------------------------------------------------------------------------------------------------------
 export { type HotplugOptions, plug, unplug, vanish } from "./workloads/hotplug.ts";
 export { replayTrace } from "./workloads/replay.ts";
@@ -231,6 +241,8 @@ export { type FirstLight, firstLight, type FirstLightOptions } from "./experimen
 // What `Machine.kernel` and a device are made of: types only, for those who look inside a machine. Their files say what
 // they do; they may change with the model.
 export type { CopyEngine, Link } from "./bus/link.ts";
+export type { Census, SpaceCount } from "./check/census.ts";
+export type { Checker, Hooks, Scene, Where } from "./check/mod.ts";
 export type { DevicePhases, DummyDevice } from "./devices/dummy/device.ts";
 export type { DummyMirror } from "./devices/dummy/mirror.ts";
 export type { DeviceTable } from "./devices/table.ts";
@@ -247,12 +259,13 @@ export type { PageTables } from "./mm/pagetable.ts";
 export type { SwapSlots } from "./mm/swap.ts";
 export type { Tlbs } from "./mm/tlb.ts";
 export type { Vmas } from "./mm/vma.ts";
+export type { MigrationRows, MirrorView, Watch } from "./mm/watch.ts";
 export type { Counters } from "./record/counters.ts";
 export type { EventLog } from "./record/events.ts";
 export type { SliceLog } from "./record/slices.ts";
 export type { Spans } from "./record/spans.ts";
 export type { Arena, Extents, Snapshot } from "./sim/arena.ts";
-export type { Locks } from "./sim/locks.ts";
+export type { Locks, LockWatch } from "./sim/locks.ts";
 export type { Chooser, Sim } from "./sim/sim.ts";
 export { look } from "./machine/look.ts";
 export { type Advice, ADVICES } from "./mm/madvise.ts";

@@ -1,4 +1,5 @@
 /** A small kernel for tests, and its operations run to completion. */
+import { checkCheckers, Checkers, checkersOf } from "../lib/check/mod.ts";
 import { checkMachine, type MachineOptions } from "../lib/machine/spec.ts";
 import { AccessResult, cpuAccess } from "../lib/mm/access.ts";
 import { Kernel } from "../lib/mm/kernel.ts";
@@ -6,7 +7,9 @@ import { reverts } from "../lib/sim/revert.ts";
 import { complete } from "../lib/sim/runners.ts";
 import type { Proc } from "../lib/sim/sim.ts";
 
-/** Builds the memory management of a small machine without devices. */
+const attached = new WeakMap<Kernel, Checkers>();
+
+/** Builds the memory management of a small machine without devices, with all checkers attached. */
 export function smallKernel(options: MachineOptions = {}): Kernel {
   const spec = checkMachine({
     memory: "1 MiB",
@@ -16,7 +19,14 @@ export function smallKernel(options: MachineOptions = {}): Kernel {
     pageTables: 64,
     ...options,
   });
-  return new Kernel(spec.kernel, spec.cost, reverts(spec.revert));
+  const k = new Kernel(spec.kernel, spec.cost, reverts(spec.revert));
+  attached.set(k, new Checkers(k, spec.kernel.seed, checkersOf(checkCheckers("test", "all"))));
+  return k;
+}
+
+/** What is broken in a kernel of {@link smallKernel} in which nothing is under way. */
+export function brokenIn(k: Kernel): string[] {
+  return attached.get(k)!.brokenAtRest().map(({ rule, what, page }) => `${rule}: ${what}, ${page}`);
 }
 
 /** Runs one operation to completion on actor `a` and returns what it returns. */

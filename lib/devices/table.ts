@@ -52,14 +52,22 @@ export class DeviceTable {
     let made = 0;
     for (let i = 0; i < n; i++) {
       if (!(pfns[i] & HMM_PFN_VALID)) continue;
-      if (!this.set(start + i, pfns[i] & HMM_PFN_MASK, (pfns[i] & HMM_PFN_WRITE) !== 0)) return -1;
+      if (!this.put(start + i, pfns[i] & HMM_PFN_MASK, (pfns[i] & HMM_PFN_WRITE) !== 0, false)) return -1;
       made++;
     }
+    this.k.watch?.deviceMapped(this.root, start, n);
     return made;
   }
 
   /** Enters one page, `atomic` if the device has it for itself. Returns false when no table is left. */
   set(vpn: number, pfn: number, write: boolean, atomic = false): boolean {
+    const made = this.put(vpn, pfn, write, atomic);
+    this.k.watch?.deviceMapped(this.root, vpn, 1);
+    return made;
+  }
+
+  /** Enters one page without telling whoever watches. */
+  private put(vpn: number, pfn: number, write: boolean, atomic: boolean): boolean {
     const { deviceTables } = this.k, leaf = deviceTables.leafAlloc(this.root, vpn);
     if (leaf < 0) return false;
     const flags = (write ? PTE_WRITE : 0) | (atomic ? ENTRY_ATOMIC : 0);

@@ -34,6 +34,7 @@ const SPEC: Readonly<Record<keyof LitmusSpec, true>> = {
 
 const OPTIONS: Readonly<Record<keyof ExploreOptions, true>> = {
   revert: true,
+  checkers: true,
   maxStates: true,
   maxSteps: true,
   all: true,

@@ -18,7 +18,7 @@ import type { Proc } from "../sim/sim.ts";
 import { formatCount } from "../units.ts";
 import { checkExplore, checkLitmus, checkParts, checkRace, operationOf } from "./check.ts";
 import { type Replayed, replayModel } from "./replay.ts";
-import { type Model, Search, type SearchOptions, type SearchResult } from "./search.ts";
+import { brokenRule, type Model, Search, type SearchOptions, type SearchResult } from "./search.ts";
 import { INSPECT } from "../record/inspect.ts";
 
 /** How large the machine of a race is, and what stands in it. */
@@ -92,6 +92,8 @@ export interface Litmus {
 export interface ExploreOptions extends SearchOptions {
   /** Fixes and checks to switch off, by name. */
   readonly revert?: readonly string[];
+  /** Rules to look after in every state and at every end: "all", or names of `checkerNames()` (default: none). */
+  readonly checkers?: "all" | readonly string[];
   /** Called now and then with the number of states so far. */
   readonly progress?: (states: number) => void;
   /** Ends the search when aborted, with what it has. */
@@ -131,12 +133,15 @@ export function litmus<S extends LitmusSpec>(
   return { name, spec, build: build as Litmus["build"] };
 }
 
+/** Rules to look after, as a user names them. */
+type Checked = "all" | readonly string[];
+
 interface Built {
   readonly model: Model;
   readonly actors: readonly string[];
 }
 
-function buildModel(act: string, race: Litmus, revert: readonly string[]): Built {
+function buildModel(act: string, race: Litmus, revert: readonly string[], checkers: Checked): Built {
   const { spec } = race, pages = spec.pages ?? 1;
   const small: DummyOptions = { memory: "64 KiB", onFault: "map", granule: "4 KiB" };
   const devices: Record<string, DummyOptions> = { dev: { ...small, ...spec.device } };
@@ -151,6 +156,7 @@ function buildModel(act: string, race: Litmus, revert: readonly string[]): Built
     batchPages: 8,
     tlbEntries: spec.tlbEntries ?? 0,
     revert,
+    checkers,
   });
   const process = m.process(), A = process.mmap(pages * 4096), t = new Thread(process);
   const dev = spec.drv === undefined
@@ -178,10 +184,12 @@ function buildModel(act: string, race: Litmus, revert: readonly string[]): Built
     actors: actors.map(([name]) => name),
     model: {
       sim,
+      memory: m.checkers?.memory,
       begin,
-      check: () => broken(rules.never, true),
+      check: () => broken(rules.never, true) ?? brokenRule(() => m.checkers?.atStop()),
       // Whoever looks at the end must not meet the failures that the race is about.
-      checkEnd: () => sim.withoutFailures(() => broken(rules.finally, false)),
+      checkEnd: () =>
+        sim.withoutFailures(() => brokenRule(() => m.checkers?.atRest()) ?? broken(rules.finally, false)),
       outcome: outcome && (() => sim.withoutFailures(outcome)),
     },
   };
@@ -196,12 +204,14 @@ export class Exploration implements Displayable {
    * @param revert what was switched off
    * @param actors names of the actors
    * @param found what the search found
+   * @param checkers the rules that were looked after
    */
   constructor(
     readonly race: Litmus,
     readonly revert: readonly string[],
     readonly actors: readonly string[],
     readonly found: SearchResult,
+    readonly checkers: "all" | readonly string[] = [],
   ) {}
 
   /** The first schedule that breaks a rule; "" if none does. */
@@ -278,7 +288,8 @@ const SLICE_MS = 50;
 export async function explore(race: Litmus, options: ExploreOptions = {}): Promise<Exploration> {
   checkRace("explore", race);
   checkExplore(options);
-  const revert = options.revert ?? [], { model, actors } = buildModel(`explore "${race.name}"`, race, revert);
+  const { revert = [], checkers = [] } = options;
+  const { model, actors } = buildModel(`explore "${race.name}"`, race, revert, checkers);
   const search = new Search(model, options), interrupts = watchInterrupts();
   let steps = 500;
   try {
@@ -301,7 +312,7 @@ export async function explore(race: Litmus, options: ExploreOptions = {}): Promi
   } finally {
     interrupts.release();
   }
-  return new Exploration(race, revert, actors, search.result());
+  return new Exploration(race, revert, actors, search.result(), checkers);
 }
 
 /** A replayed schedule. */
@@ -339,7 +350,8 @@ export class Replay implements Displayable {
  *
  * @param race the race that the schedule is of
  * @param schedule as {@linkcode explore} gave it, or the exploration itself, for the first schedule that breaks a rule
- * @param options `revert`: what to switch off, as in the exploration; an exploration says it itself
+ * @param options `revert` and `checkers`: what to switch off and to look after, as in the exploration; an exploration
+ * says both itself
  * @returns the steps, and what was broken
  * @throws {UsageError} when the schedule is of another race, or of this one with something else switched off
  *
@@ -360,10 +372,10 @@ export class Replay implements Displayable {
 export function replay(
   race: Litmus,
   schedule: string | Exploration,
-  options: { readonly revert?: readonly string[] } = {},
+  options: { readonly revert?: readonly string[]; readonly checkers?: "all" | readonly string[] } = {},
 ): Replay {
   checkRace("replay", race);
-  checkOptions("replay", options, { revert: true }, '{ revert: ["sequence check"] }');
+  checkOptions("replay", options, { revert: true, checkers: true }, '{ revert: ["sequence check"] }');
   if (schedule instanceof Exploration) {
     if (schedule.violated === undefined) {
       throw new UsageError(
@@ -371,12 +383,8 @@ export function replay(
           "allowed; write for example replay(race, found.outcomes().columns.schedule[0])",
       );
     }
-    return replaySchedule(
-      race,
-      schedule.schedule,
-      options.revert ?? schedule.revert,
-      schedule.found.maxSteps,
-    );
+    const { revert = schedule.revert, checkers = schedule.checkers } = options;
+    return replaySchedule(race, schedule.schedule, revert, checkers, schedule.found.maxSteps);
   }
   if (typeof schedule !== "string") {
     throw new UsageError(
@@ -386,15 +394,17 @@ export function replay(
         "is allowed; write for example replay(race, await explore(race))",
     );
   }
-  return replaySchedule(race, schedule, options.revert ?? []);
+  const { revert = [], checkers = [] } = options;
+  return replaySchedule(race, schedule, revert, checkers);
 }
 
 function replaySchedule(
   race: Litmus,
   schedule: string,
   revert: readonly string[],
+  checkers: Checked,
   maxSteps?: number,
 ): Replay {
-  const { model } = buildModel(`replay "${race.name}"`, race, revert);
+  const { model } = buildModel(`replay "${race.name}"`, race, revert, checkers);
   return new Replay(race, replayModel(model, schedule, maxSteps));
 }

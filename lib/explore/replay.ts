@@ -6,7 +6,16 @@ import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { type Actor, resume } from "../sim/runners.ts";
-import { FAIR_LIVELOCK, isWrongUse, MAX_STEPS, type Model, stoppingEverywhere } from "./search.ts";
+import {
+  FAIR_LIVELOCK,
+  isWrongUse,
+  MAX_STEPS,
+  type Model,
+  restoreModel,
+  ruleOf,
+  saveModel,
+  stoppingEverywhere,
+} from "./search.ts";
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -49,7 +58,7 @@ function goesRound(
  * @throws {UsageError} when the schedule is of another model
  */
 export function replayModel(model: Model, schedule: string, maxSteps: number = MAX_STEPS): Replayed {
-  const { sim } = model, initial = sim.state.snapshot();
+  const { sim } = model, initial = saveModel(model);
   let at = 0;
   const wrong = (where: string): UsageError =>
     new UsageError(
@@ -99,7 +108,7 @@ export function replayModel(model: Model, schedule: string, maxSteps: number = M
       } catch (e) {
         if (isWrongUse(e)) throw e;
         sim.current = -1;
-        rule = `error: ${e instanceof Error ? e.message : e}`;
+        rule = ruleOf(e);
       }
       const where = done[i]
         ? "ended"
@@ -109,8 +118,7 @@ export function replayModel(model: Model, schedule: string, maxSteps: number = M
       rows.push({ step: rows.length + 1, actor: sim.actorName(a), stopsAt: where, broken: rule ?? "" });
     }
   });
-  sim.state.restore(initial);
-  sim.noSleepers();
+  restoreModel(model, initial);
   if (at < schedule.length && rule === undefined) {
     throw wrong("it goes on after everything has ended");
   }

@@ -3,7 +3,15 @@
  * @module
  */
 import { resume } from "../sim/runners.ts";
-import { isWrongUse, type Model, stoppingEverywhere, type Violation } from "./search.ts";
+import {
+  isWrongUse,
+  type Model,
+  restoreModel,
+  ruleOf,
+  saveModel,
+  stoppingEverywhere,
+  type Violation,
+} from "./search.ts";
 
 const DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -40,7 +48,7 @@ const STAY: readonly number[] = [128, 205, 240, 251];
  * @returns ends and broken rules with schedules that replay
  */
 export function sample(model: Model, options: SampleOptions = {}): Sampled {
-  const { sim } = model, initial = sim.state.snapshot();
+  const { sim } = model, initial = saveModel(model);
   const outcomes = new Map<string, string>(), violations: Violation[] = [];
   let executed = 0, x = ((options.seed ?? 1) * 0x9e3779b9 >>> 0) || 1;
   const draw = (n: number): number => {
@@ -72,7 +80,7 @@ export function sample(model: Model, options: SampleOptions = {}): Sampled {
       } catch (e) {
         if (isWrongUse(e)) throw e;
         sim.current = -1;
-        return `error: ${e instanceof Error ? e.message : e}`;
+        return ruleOf(e);
       }
       const broken = model.check?.();
       if (broken !== undefined) return broken;
@@ -86,13 +94,11 @@ export function sample(model: Model, options: SampleOptions = {}): Sampled {
   stoppingEverywhere(sim, (_a, n) => choose(n), () => {
     for (let i = 0; i < (options.schedules ?? 10_000) && options.enough?.(outcomes) !== true; i++) {
       text = "";
-      sim.state.restore(initial);
-      sim.noSleepers();
+      restoreModel(model, initial);
       const broken = once();
       if (broken !== undefined) violations.push({ rule: broken, schedule: text });
     }
   });
-  sim.state.restore(initial);
-  sim.noSleepers();
+  restoreModel(model, initial);
   return { outcomes, violations, executed };
 }

@@ -6,7 +6,8 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
-import type { Snapshot } from "../sim/arena.ts";
+import { InvariantError } from "../check/mod.ts";
+import type { Arena, Snapshot } from "../sim/arena.ts";
 import { type Actor, resume } from "../sim/runners.ts";
 import type { Sim } from "../sim/sim.ts";
 import { fairCycle } from "./fairness.ts";
@@ -15,6 +16,8 @@ import { fairCycle } from "./fairness.ts";
 export interface Model {
   /** The machine's contract. */
   readonly sim: Sim;
+  /** What checkers of the machine remember: belongs to a state as the machine's own columns do. */
+  readonly memory?: Arena;
   /** Makes fresh programs; called after each return to the initial state. */
   begin(): readonly Actor[];
   /** Looks at a state that the model stopped in; names the rule that it breaks. */
@@ -142,6 +145,50 @@ function enabled(sim: Sim, actors: readonly Actor[], ended: Uint8Array, into: nu
   return into;
 }
 
+/** A state of a model: the machine's, and what its checkers remember. */
+export interface ModelState {
+  readonly machine: Snapshot;
+  readonly memory: Snapshot | undefined;
+}
+
+/** Saves the present state of a model. */
+export function saveModel({ sim, memory }: Model): ModelState {
+  return { machine: sim.state.snapshot(), memory: memory?.snapshot() };
+}
+
+/** Puts a model back into a state, in which nobody sleeps. */
+export function restoreModel({ sim, memory }: Model, state: ModelState): void {
+  // What checkers remember first: how many of its rows are in use is read from the machine's columns.
+  if (state.memory !== undefined) memory?.restore(state.memory);
+  sim.state.restore(state.machine);
+  sim.noSleepers();
+}
+
+/** A hash of the present state of a model. */
+function hashModel({ sim, memory }: Model): number {
+  const h = sim.state.hash();
+  if (memory === undefined) return h;
+  const g = memory.hash(), low = (h ^ Math.imul(g, 0x9e3779b1)) >>> 0;
+  const high = (Math.floor(h / 2 ** 32) ^ Math.floor(g / 2 ** 32)) & 0x1f_ffff;
+  return high * 2 ** 32 + low;
+}
+
+/** What an error that a step threw says of the model: a broken rule by its name, else an assertion. */
+export function ruleOf(e: unknown): string {
+  return e instanceof InvariantError ? e.text : `error: ${e instanceof Error ? e.message : e}`;
+}
+
+/** What a look of checkers finds: the broken rule, or undefined. */
+export function brokenRule(look: () => void): string | undefined {
+  try {
+    look();
+  } catch (e) {
+    if (e instanceof InvariantError) return e.text;
+    throw e;
+  }
+  return undefined;
+}
+
 /** Whether an error says that the model is written wrongly, not that a schedule breaks it. */
 export function isWrongUse(e: unknown): boolean {
   return e instanceof UsageError || e instanceof TypeError || e instanceof ReferenceError;
@@ -171,7 +218,7 @@ export class Search {
   private readonly all: boolean;
   private readonly merge: boolean;
   private readonly fair: boolean;
-  private readonly initial: Snapshot;
+  private readonly initial: ModelState;
   private readonly path = new Execution();
   /** State number by hash; how each was first reached; whether a schedule can end in it. */
   private readonly seen = new Map<number, number>();
@@ -203,7 +250,7 @@ export class Search {
     this.all = options.all ?? false;
     this.merge = options.visited ?? true;
     this.fair = options.fair ?? false;
-    this.initial = model.sim.state.snapshot();
+    this.initial = saveModel(model);
   }
 
   /**
@@ -225,8 +272,7 @@ export class Search {
       }
     });
     if (this.finished) {
-      sim.state.restore(this.initial);
-      sim.noSleepers();
+      restoreModel(this.model, this.initial);
       if (this.exhaustive) this.findLivelock();
     }
     return this.finished;
@@ -239,8 +285,7 @@ export class Search {
   /** Runs one schedule: the forced decisions, then the first alternative of each new one. */
   private schedule(forced: number): void {
     const { model, path } = this, { sim } = model;
-    sim.state.restore(this.initial);
-    sim.noSleepers();
+    restoreModel(model, this.initial);
     const actors = model.begin(), ended = new Uint8Array(actors.length), can: number[] = [];
     this.actors = actors.length;
     for (const { a } of actors) sim.spans.abandon(a);
@@ -266,7 +311,7 @@ export class Search {
       } catch (e) {
         if (isWrongUse(e)) throw e;
         sim.current = -1;
-        return this.violate(`error: ${e instanceof Error ? e.message : e}`);
+        return this.violate(ruleOf(e));
       }
       if (path.at < forced) continue;
       this.transitions++;
@@ -286,7 +331,7 @@ export class Search {
 
   /** Notes the state that a step led to. Returns false when it was known: what follows from it is known too. */
   private enter(decided: string, actor: number): boolean {
-    const { path, seen, parent } = this, hash = this.model.sim.state.hash(), known = seen.get(hash);
+    const { path, seen, parent } = this, hash = hashModel(this.model), known = seen.get(hash);
     const to = known ?? parent.length;
     this.edgeFrom.push(path.state);
     this.edgeTo.push(to);

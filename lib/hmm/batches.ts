@@ -50,6 +50,16 @@ export class Batches {
     return this.all[slot];
   }
 
+  /** What is wrong when nobody migrates: batches that are in use, and such as were not emptied. */
+  left(): string[] {
+    const left: string[] = [];
+    this.inUse.forEach((used, slot) => used && left.push(`batch: ${slot} is in use`));
+    for (const { slot, src, dst } of this.all) {
+      if (src.some((x) => x !== 0) || dst.some((x) => x !== 0)) left.push(`batch: ${slot} was not emptied`);
+    }
+    return left;
+  }
+
   /** Gives a batch back and zeroes the `n` rows that were used. */
   give(b: Batch, n: number): void {
     this.inUse[b.slot] = 0;

@@ -86,6 +86,7 @@ export class DeviceMemory {
     this.drained = k.sim.queue(`pages of ${name} in use`, () => `${this.inUse[0]} pages`);
     const free = (a: number, pfn: number): void => {
       if (--this.inUse[0] === 0 && this.phase[0] === KILLED) k.sim.wake(this.drained);
+      k.watch?.devicePageFreed(a, pfn);
       ops.pageFree?.(a, pfn);
       if (k.revert.has(REVERT_FREE_PAGE_COUNT)) k.pages.refcount[pfn] = 1;
     };
@@ -177,6 +178,7 @@ export class DeviceMemory {
     sim.hold(a, this.zone.lock, phase.alloc, cost.pageAllocNs);
     if (!pages.trylock(pfn)) throw new Error(`free device page ${pfn} is locked`);
     this.inUse[0]++;
+    this.kernel.watch?.devicePageTaken(a, pfn);
     return pfn;
   }
 }

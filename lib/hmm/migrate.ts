@@ -95,6 +95,7 @@ export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma, restore = 
   if (m.faultPage >= 0 && !pages.isDevicePrivate(m.faultPage)) return -EINVAL;
   for (let i = 0; i < n; i++) m.src[i] = 0;
   m.cpages = 0;
+  k.watch?.migrationStarts(a, m);
   const e = event(m, m.start, m.end), told = k.notifiers.startNow(a, e);
   if (told !== TOLD) {
     sim.call(a, AT_NOTIFY, m.start, m.end, m.flags);
@@ -106,6 +107,7 @@ export function* migrateVmaSetup(k: Kernel, a: number, m: MigrateVma, restore = 
   sim.call(a, AT_UNMAP, m.start, m.end, m.flags, m.cpages);
   yield* unmapCollected(k, a, m, restore);
   sim.ret(a);
+  k.watch?.migrationCollected(a, m);
   return 0;
 }
 
@@ -346,6 +348,7 @@ export function* migrateVmaPages(k: Kernel, a: number, m: MigrateVma): Proc {
     if (leaf < 0 || !insertPage(k, a, m, vpn, leaf + (vpn & 511), to)) m.src[i] &= ~MIGRATE_PFN_MIGRATE;
   }
   if (notified !== undefined) k.notifiers.end(a, notified);
+  k.watch?.migrationMoved(a, m);
 }
 
 /**
@@ -402,6 +405,7 @@ function insertPage(k: Kernel, a: number, m: MigrateVma, vpn: number, e: number,
 export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
   const { sim, pages } = k, n = m.end - m.start;
   let done = 0;
+  k.watch?.migrationFinalizes(a, m);
   for (let i = 0; i < n; i++) {
     const page = migratePfnToPage(m.src[i]);
     let to = migratePfnToPage(m.dst[i]);
@@ -443,4 +447,5 @@ export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
     }
   }
   sim.spend(a, k.phase.finalize, done * k.cost.finalizePageNs);
+  k.watch?.migrationEnds(a, m);
 }

@@ -54,5 +54,6 @@ export function* migrateDeviceRange(
   sim.call(a, AT_UNMAP, first, n, m.cpages);
   yield* unmapCollected(k, a, m);
   sim.ret(a);
+  k.watch?.migrationCollected(a, m);
   return m;
 }

@@ -95,6 +95,16 @@ export class DriverHandle {
       },
     };
     sub.sub = k.notifiers.insert(process.mm, 0, VPN_END, ops);
+    k.mirrors.push(() =>
+      tables.map(({ table }) => ({
+        name,
+        root: table.root,
+        mm: process.mm,
+        sub: sub.sub,
+        odd: false,
+        isAtomic: (vpn) => table.isAtomic(vpn),
+      }))
+    );
     this.raise = (r) => spec.fault(state, kernel, sub, r);
   }
 

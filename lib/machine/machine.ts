@@ -12,6 +12,7 @@ import { type Columns, columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import { Cores } from "../sim/cores.ts";
 import { breathe, InterruptedError, watchInterrupts } from "../sim/interrupt.ts";
+import { Checkers, checkersOf, InvariantError } from "../check/mod.ts";
 import { reverts } from "../sim/revert.ts";
 import { type Actor, Clock, complete, steps } from "../sim/runners.ts";
 import type { Proc } from "../sim/sim.ts";
@@ -66,6 +67,10 @@ export class Machine implements Displayable {
   readonly devices: Readonly<Record<string, Device>>;
   /** Its devices in the order of the spec. */
   readonly deviceList: readonly Device[];
+  /** The rules that are looked after; undefined without any. */
+  readonly checkers: Checkers | undefined = undefined;
+  /** What the last run left behind, also one that a broken rule has ended; undefined before the first. */
+  lastRun: Run | undefined = undefined;
   /** Arrays for the pages of its migrations. */
   readonly batches: Batches;
   private broken: string | undefined;
@@ -87,6 +92,9 @@ export class Machine implements Displayable {
     );
     this.devices = Object.fromEntries(this.deviceList.map((d) => [d.name, d]));
     k.sim.actorNames[0] = "main";
+    if (spec.checkers.length > 0) {
+      this.checkers = new Checkers(k, spec.kernel.seed, checkersOf(spec.checkers), batches);
+    }
   }
 
   /**
@@ -265,7 +273,8 @@ export class Machine implements Displayable {
    * @param options runner, progress, budget
    * @returns what happened; a run that was cut short says so in `end`
    * @throws {UsageError} for what is no workload of this machine; {@linkcode DeadlockError} and {@linkcode LivelockError}
-   * if the model hangs; {@linkcode InterruptedError} when a notebook's user stops the cell
+   * if the model hangs; {@linkcode InvariantError} for a broken rule, and {@linkcode Machine.lastRun} then has what the
+   * run came to; {@linkcode InterruptedError} when a notebook's user stops the cell
    *
    * @example
    * ```ts
@@ -288,7 +297,7 @@ export class Machine implements Displayable {
     else sim.spans.slices.on = false;
     this.running = true;
     const t0 = performance.now(), total = started.reduce((n, s) => n + s.total, 0);
-    let end: RunEnd = "done", resumes = 0, told = false;
+    let end: RunEnd = "done", resumes = 0, told = false, invariant: InvariantError | undefined;
     const tell = (wallSeconds: number) =>
       options.progress?.({
         done: started.reduce((n, s) => n + s.done(), 0),
@@ -309,6 +318,7 @@ export class Machine implements Displayable {
           if (ms < SLICE_MS / 2) slice = Math.min(slice * 2, 1_000_000);
           else if (ms > SLICE_MS * 2) slice = Math.max(Math.floor((slice * SLICE_MS) / ms), 16);
           if (ms < SLICE_MS / 4) continue;
+          this.checkers?.atStop();
           const wallSeconds = (now - t0) / 1000;
           tell(wallSeconds);
           told = true;
@@ -332,13 +342,16 @@ export class Machine implements Displayable {
         // The last word to whoever followed it.
         if (told && end === "done") tell((performance.now() - t0) / 1000);
       }
+      if (end === "done") this.checkers?.atRest();
     } catch (e) {
       this.broken = `its last run failed (${e instanceof Error ? e.message.split("\n")[0] : e})`;
-      throw e;
+      if (!(e instanceof InvariantError)) throw e;
+      invariant = e;
+      end = "violation";
     } finally {
       interrupts.release();
       this.running = false;
-      if (end !== "done") this.broken = "its last run was cut short in the middle of operations";
+      if (end !== "done") this.broken ??= "its last run was cut short in the middle of operations";
       actors.forEach(({ a }) => sim.spans.abandon(a));
     }
     const outcomes = Object.entries(workloads).map(([name, w], i): ActorOutcome => {
@@ -353,9 +366,12 @@ export class Machine implements Displayable {
       };
     });
     const virtualNs = outcomes.reduce((t, o) => Math.max(t, o.endNs), 0);
-    const run = new Run(this, outcomes, virtualNs, (performance.now() - t0) / 1000, resumes, end);
+    const wallSeconds = (performance.now() - t0) / 1000;
+    const run = new Run(this, outcomes, virtualNs, wallSeconds, resumes, end, invariant?.broken);
+    this.lastRun = run;
     // What a process does from here on by itself is not this run's.
     this.resetAccounts();
+    if (invariant !== undefined) throw invariant;
     return run;
   }
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import type { BrokenRule } from "../check/mod.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import type { LatencyHistogram } from "../record/histogram.ts";
@@ -12,7 +13,7 @@ import type { Machine } from "./machine.ts";
 import { INSPECT } from "../record/inspect.ts";
 
 /** Why a run ended. */
-export type RunEnd = "done" | "budget" | "interrupted";
+export type RunEnd = "done" | "budget" | "interrupted" | "violation";
 
 /** What came of one actor's program. */
 export interface ActorOutcome {
@@ -72,6 +73,8 @@ export class Run implements Displayable {
   readonly actorNames: readonly string[];
   /** What each device kept of its work, when the run was asked to keep events: tables by name, by name of the device. */
   readonly records: Readonly<Record<string, Readonly<Record<string, Columns>>>>;
+  /** Broken rules that ended the run: columns rule, fact, what, actor, atNs, page, seed; empty without any. */
+  readonly violations: Columns;
   /** SHA-256 of state, counts and histograms: the same seed and parameters give the same digest anywhere. */
   readonly digest: string;
 
@@ -84,6 +87,7 @@ export class Run implements Displayable {
    * @param wallSeconds time that the simulation took on this computer
    * @param resumes how often an actor was resumed
    * @param end why it ended
+   * @param broken the rules whose breaking ended it
    */
   constructor(
     m: Machine,
@@ -92,7 +96,9 @@ export class Run implements Displayable {
     readonly wallSeconds: number,
     readonly resumes: number,
     readonly end: RunEnd,
+    broken: readonly BrokenRule[] = [],
   ) {
+    this.violations = columnsOf("Broken rules", broken.map((b) => ({ ...b })), { atNs: "ns" });
     const { spans, counters } = m.kernel.sim;
     this.cpuFaults = spans.histogram("cpu fault");
     this.deviceFaults = spans.histogram("device fault");
@@ -215,6 +221,9 @@ export class Run implements Displayable {
     const text = [
       `${formatNs(this.virtualNs)} of virtual time, simulated in ${this.wallSeconds.toFixed(2)} s${speed}`,
       ...wrong,
+      ...(this.violations.columns.what as readonly string[] | undefined ?? []).map((what) =>
+        `broken rule: ${what}`
+      ),
       `digest ${this.digest.slice(0, 16)}`,
     ];
     return { text: text.join("\n"), tables: [this.figures(), this.latencies] };

@@ -14,6 +14,7 @@ import type { Profile } from "../profiles/profile.ts";
 import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
 import { reverts } from "../sim/revert.ts";
 import { checkNodes, type NodeOptions, type NodeSpec } from "./nodes.ts";
+import { checkCheckers } from "../check/mod.ts";
 
 /** What a user says of a machine; everything has a default. */
 export interface MachineOptions<
@@ -38,6 +39,11 @@ export interface MachineOptions<
   readonly nodes?: number | readonly NodeOptions[];
   /** Fixes and checks to switch off, by name. */
   readonly revert?: readonly string[];
+  /**
+   * Rules to look after while it runs: "all", or names of `checkerNames()` (default: none). A broken one ends a run with
+   * an {@linkcode InvariantError}.
+   */
+  readonly checkers?: "all" | readonly string[];
   /** Translation cache entries of each CPU (default 0: each access looks at the page table). */
   readonly tlbEntries?: number;
   /** Most processes (default 16). */
@@ -72,6 +78,8 @@ export interface MachineSpec {
   readonly devices: Readonly<Record<string, AnyDeviceSpec>>;
   /** What is switched off. */
   readonly revert: readonly string[];
+  /** Rules that are looked after. */
+  readonly checkers: readonly string[];
   /** Pages that one migration handles at a time. */
   readonly batchPages: number;
 }
@@ -85,6 +93,7 @@ const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
   memory: true,
   nodes: true,
   revert: true,
+  checkers: true,
   tlbEntries: true,
   processes: true,
   actors: true,
@@ -299,6 +308,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
     nodes,
     devices,
     revert: checkReverts(o.revert ?? []),
+    checkers: checkCheckers(BUILD, o.checkers ?? []),
     batchPages,
   };
 }

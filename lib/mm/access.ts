@@ -89,6 +89,8 @@ export class AccessResult {
 
 /** Present and not PROT_NONE. */
 const MAPPED = PTE_KIND | PTE_PROTNONE;
+/** What lets a cached translation be stored through: with a clean entry the CPU walks again and sets the dirty bit. */
+const STORABLE = PTE_WRITE | PTE_DIRTY;
 /** In the number of a word: it is added to. */
 const AT_ADD = 0x1000, AT_WORD = 0xfff;
 const AT_ACCESS = site("before a CPU access");
@@ -153,6 +155,7 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           sim.spend(a, phase.access, ns);
           if (numa) remoteNs = k.nodes.remoteNs(a, pfn);
           word(k, pfn, v, write, (add ? value : value + v) >>> 0, out, at);
+          if (write) k.watch?.cpuStored(a, mm, v, v + 1, pfn);
           out.pages++;
           sim.progress++;
           v++;
@@ -168,10 +171,11 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           if ((flags & MAPPED) !== PTE_PRESENT || (write && !(flags & PTE_WRITE))) break;
           kind[e] = flags | (write ? PTE_YOUNG | PTE_DIRTY : PTE_YOUNG);
           word(k, tables.pfn[e], v, write, (add ? value : value + v) >>> 0, out, at);
-          if (cached) k.tlb.fill(a, mm, v, tables.pfn[e], (flags & PTE_WRITE) !== 0);
+          if (cached) k.tlb.fill(a, mm, v, tables.pfn[e], (kind[e] & STORABLE) === STORABLE);
           if (numa) remoteNs += k.nodes.remoteNs(a, tables.pfn[e]);
         }
         if (v > from) {
+          if (write) k.watch?.cpuStored(a, mm, from, v, -1);
           sim.spend(a, phase.access, ns * (v - from));
           out.pages += v - from;
           sim.progress++;
@@ -184,9 +188,10 @@ export function* cpuAccess(k: Kernel, a: number, mm: number, acc: Accesses, out:
           for (; v < chunk; v++) {
             const pfn = tables.pfn[huge] === ZERO_PFN ? ZERO_PFN : tables.pfn[huge] + (v & 511);
             word(k, pfn, v, write, (add ? value : value + v) >>> 0, out, at);
-            if (cached) k.tlb.fill(a, mm, v, pfn, (flags & PTE_WRITE) !== 0);
+            if (cached) k.tlb.fill(a, mm, v, pfn, (kind[huge] & STORABLE) === STORABLE);
             if (numa) remoteNs += k.nodes.remoteNs(a, pfn);
           }
+          if (write) k.watch?.cpuStored(a, mm, from, v, -1);
           sim.spend(a, phase.access, ns * (v - from));
           out.pages += v - from;
           sim.progress++;

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Kernel } from "./kernel.ts";
+import { HUGE_PAGES } from "./pages.ts";
 
 /**
  * Takes a page of ordinary memory, with one reference and unknown content: alloc_page(), vma_alloc_folio().
@@ -13,7 +14,7 @@ import type { Kernel } from "./kernel.ts";
  */
 export function allocPage(k: Kernel, a: number, vma = -1, vpn = 0): number {
   if (k.sim.fails(a, "page allocation")) return -1;
-  return spend(k, a, k.nodes.count === 1 ? k.pages.take(k.ram) : k.nodes.take(a, vma, vpn, false));
+  return spend(k, a, k.nodes.count === 1 ? k.pages.take(k.ram) : k.nodes.take(a, vma, vpn, false), 1);
 }
 
 /**
@@ -25,7 +26,12 @@ export function allocPage(k: Kernel, a: number, vma = -1, vpn = 0): number {
  */
 export function allocHuge(k: Kernel, a: number, vma = -1, vpn = 0): number {
   if (k.sim.fails(a, "page allocation")) return -1;
-  return spend(k, a, k.nodes.count === 1 ? k.pages.takeHuge(k.ram) : k.nodes.take(a, vma, vpn, true));
+  return spend(
+    k,
+    a,
+    k.nodes.count === 1 ? k.pages.takeHuge(k.ram) : k.nodes.take(a, vma, vpn, true),
+    HUGE_PAGES,
+  );
 }
 
 /**
@@ -35,17 +41,18 @@ export function allocHuge(k: Kernel, a: number, vma = -1, vpn = 0): number {
  */
 export function allocOnNode(k: Kernel, a: number, node: number, huge: boolean): number {
   if (k.sim.fails(a, "page allocation")) return -1;
-  return spend(k, a, k.nodes.takeFrom(node, 1 << node, huge));
+  return spend(k, a, k.nodes.takeFrom(node, 1 << node, huge), huge ? HUGE_PAGES : 1);
 }
 
 /** Takes a page, or a large folio, where a policy wants it. Returns as {@link allocPage}. */
 export function allocByPolicy(k: Kernel, a: number, policy: number, index: number, huge: boolean): number {
   if (k.sim.fails(a, "page allocation")) return -1;
-  return spend(k, a, k.nodes.takeBy(policy, k.nodes.of(a), index, huge));
+  return spend(k, a, k.nodes.takeBy(policy, k.nodes.of(a), index, huge), huge ? HUGE_PAGES : 1);
 }
 
 /** The time of an allocation that came off, under the lock of the zone. */
-function spend(k: Kernel, a: number, pfn: number): number {
+function spend(k: Kernel, a: number, pfn: number, n: number): number {
+  k.watch?.pagesTaken(a, pfn, n);
   if (pfn < 0) return pfn;
   const { lock } = k.nodes.count === 1 ? k.ram : k.nodes.zones[k.nodes.nodeOf(pfn)];
   k.sim.hold(a, lock, k.phase.alloc, k.cost.pageAllocNs);

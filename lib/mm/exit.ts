@@ -19,6 +19,7 @@ const AT_VMA = site("exit: unmapping a vma");
  */
 export function* exitMm(k: Kernel, a: number, mm: number): Proc {
   const { sim, vmas, tables } = k;
+  k.watch?.mmGone(a, mm);
   const whole = { mm, start: 0, end: VPN_END, owner: 0, blockable: true, seq: 0 };
   const release: Invalidation = { ...whole, event: MMU_NOTIFY_RELEASE };
   sim.call(a, AT_RELEASE, mm);

@@ -181,7 +181,9 @@ function* devicePrivateFault(
   }
   pages.refcount[pfn]++;
   sim.call(a, AT_TO_RAM, vpn, pfn, flags);
+  k.watch?.faultBackStarts(a, pfn);
   const rc = yield* ops.migrateToRam(a, { mm, vma, vpn, pfn });
+  k.watch?.faultBackEnds(a, pfn);
   sim.ret(a);
   if (!k.revert.has(REVERT_FAULT_LOCK)) pages.unlock(pfn);
   pages.put(a, pfn);

@@ -120,6 +120,20 @@ export class Inodes {
     pages.refcount[from]--;
   }
 
+  /** The swap slots that the page caches name, one for each page that is out. */
+  swappedSlots(): number[] {
+    const { cache } = this, slots: number[] = [];
+    this.users.forEach((users, inode) => {
+      if (users === 0) return;
+      const root = this.root[inode];
+      for (let i = cache.nextLive(root, 0, VPN_END); i < VPN_END; i = cache.nextLive(root, i + 1, VPN_END)) {
+        const e = cache.entry(root, i);
+        if (cache.kind[e] === PTE_SWAP) slots.push(cache.pfn[e]);
+      }
+    });
+    return slots;
+  }
+
   /** Takes the pages of a range out of the cache: shmem_undo_range(). */
   drop(k: Kernel, a: number, inode: number, start: number, end: number): void {
     const { cache } = this, root = this.root[inode];

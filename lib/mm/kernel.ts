@@ -16,6 +16,7 @@ import { PageTables, VPN_END } from "./pagetable.ts";
 import { SwapSlots } from "./swap.ts";
 import { Tlbs } from "./tlb.ts";
 import { Vmas } from "./vma.ts";
+import { LOCK_PTL, LOCK_RMAP, LOCK_VMA, type MirrorView, type Watch } from "./watch.ts";
 
 /** How large a machine is. */
 export interface KernelSpec {
@@ -178,6 +179,11 @@ export class Kernel {
   /** Watches every handle_mm_fault(), with the FAULT_FLAG_s of the fault; for checkers and transcripts. */
   watchFault: ((mm: number, vpn: number, flags: number) => void) | undefined;
 
+  /** Watches what happens; {@link watchWith} sets it. */
+  watch: Watch | undefined = undefined;
+  /** Lists the mirrors of every device, as each device that has some adds here; for checkers. */
+  readonly mirrors: (() => readonly MirrorView[])[] = [];
+
   private readonly mmapLocks: number;
   private readonly ptlTimes: number;
   private readonly ptlQueues: Wait[] = [];
@@ -286,8 +292,26 @@ export class Kernel {
     return mm;
   }
 
+  /** Lets a watcher see everything that can be watched; undefined ends it. */
+  watchWith(watch: Watch | undefined): void {
+    this.watch =
+      this.locks.watch =
+      this.pages.watch =
+      this.notifiers.checker =
+        watch;
+    this.sim.watchSleep = watch && ((a, what) => watch.sleepsInAtomic(a, what));
+  }
+
+  /** The address spaces in use. */
+  spaces(): number[] {
+    const spaces: number[] = [];
+    this.mmInUse.forEach((used, mm) => used && spaces.push(mm));
+    return spaces;
+  }
+
   /** Gives the number of an address space back in which nothing is mapped any more. */
   freeMm(mm: number): void {
+    this.watch?.mmGone(this.sim.current, mm);
     this.tables.freeRange(this.root[mm], 0, VPN_END, 0, VPN_END);
     this.tables.freeRoot(this.root[mm]);
     this.mmInUse[mm] = this.root[mm] = this.nodes.policy[mm] = 0;
@@ -296,6 +320,7 @@ export class Kernel {
   /** The places where a page may be mapped, in the order of a walk of its reverse map. */
   places(pfn: number): Mapping[] {
     const { pages, vmas } = this, inode = pages.inode[pfn], index = pages.index[pfn];
+    this.watch?.lockWanted(this.sim.current, LOCK_RMAP);
     if (inode === 0) return vmas.mapping(pages.mapping[pfn], index);
     return vmas.mappingFile(inode, index, index + 1).map((vma) => ({
       mm: vmas.mm[vma],
@@ -318,6 +343,7 @@ export class Kernel {
   /** Ends the write locks of all vmas of `mm`: vma_end_write_all(). */
   endVmaWrites(mm: number): void {
     this.lockSeq[mm]++;
+    this.watch?.lockDropped(this.sim.current, LOCK_VMA);
   }
 
   /** Whether a fault may not use the vma's own lock because a writer has it. */
@@ -328,28 +354,33 @@ export class Kernel {
   /** Locks a vma against faults and waits for those inside: vma_start_write(). The mmap lock is held alone. */
   *vmaStartWrite(a: number, vma: number): Proc {
     const { vmas } = this;
+    this.watch?.lockWanted(a, LOCK_VMA);
     vmas.lockSeq[vma] = this.lockSeq[vmas.mm[vma]];
     while (vmas.faulting[vma] > 0) {
       this.sim.mark(a, AT_VMA, vma);
       yield this.vmaQueues[vma % QUEUES];
     }
+    this.watch?.lockTaken(a, LOCK_VMA, false);
   }
 
   /** Takes the vma's lock for a fault: vma_start_read(). Fails when a writer has it. */
   vmaStartRead(vma: number): boolean {
     if (this.vmaWriteLocked(vma)) return false;
     this.vmas.faulting[vma]++;
+    this.watch?.lockTaken(this.sim.current, LOCK_VMA, true);
     return true;
   }
 
   /** Ends {@link vmaStartRead}. */
   vmaEndRead(vma: number): void {
+    this.watch?.lockDropped(this.sim.current, LOCK_VMA);
     if (--this.vmas.faulting[vma] === 0) this.sim.wake(this.vmaQueues[vma % QUEUES]);
   }
 
   /** Waits while another actor is stopped inside a section under the lock of a table. */
   *waitPtl(a: number, leaf: number): Proc {
     const t = leaf >>> 9;
+    this.watch?.lockWanted(a, LOCK_PTL);
     while (this.tables.locked[t]) {
       this.sim.mark(a, AT_PTL, t);
       yield this.ptlQueues[t % QUEUES];
@@ -369,6 +400,7 @@ export class Kernel {
 
   /** Spends `ns` under the lock of a table, after whoever has it in virtual time. */
   ptlSpend(a: number, leaf: number, phase: number, ns: number): void {
+    this.watch?.lockWanted(a, LOCK_PTL);
     this.sim.hold(a, this.ptlTimes + (leaf >>> 9), phase, ns);
   }
 

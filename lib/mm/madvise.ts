@@ -232,6 +232,7 @@ function* markLazyFree(k: Kernel, a: number, mm: number, start: number, end: num
       if (pages.swap[pfn] !== 0 && !k.swap.tryRemove(k, a, pfn)) continue;
       tables.kind[e] &= ~(PTE_DIRTY | PTE_YOUNG);
       pages.flags[pfn] = (pages.flags[pfn] | PG_LAZYFREE) & ~PG_DIRTY;
+      k.watch?.pageCleaned(pfn);
     }
   }
   k.flushTlb(a, mm, start, end);

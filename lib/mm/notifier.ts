@@ -8,6 +8,7 @@
 import { UsageError } from "../errors.ts";
 import { DUE, type Proc, type Sim, site, type Wait } from "../sim/sim.ts";
 import { EAGAIN } from "./errno.ts";
+import type { Watch } from "./watch.ts";
 
 /** The range is unmapped: munmap, mremap. */
 export const MMU_NOTIFY_UNMAP = 0;
@@ -113,6 +114,8 @@ export class Notifiers {
   private readonly kindInvalidation: number;
   private readonly phaseCall: number;
   private readonly callNs: number;
+  /** Told of invalidations and calls. */
+  checker: Watch | undefined = undefined;
   /** Watches every start (true) and end (false) of an invalidation, subscribed or not; for checkers and transcripts. */
   watch: ((a: number, e: Invalidation, start: boolean) => void) | undefined;
 
@@ -248,6 +251,7 @@ export class Notifiers {
    */
   startNow(a: number, e: Invalidation): number {
     this.watch?.(a, e, true);
+    this.checker?.invalidationStarts(a, e);
     if (!this.any(e.mm)) return TOLD;
     this.sim.spans.begin(a, this.kindInvalidation, e.start);
     this.active[e.mm]++;
@@ -266,7 +270,10 @@ export class Notifiers {
       at = this.tell(a, e, rc === 0 ? s + 1 : this.ops.length);
     }
     if (rc === 0) rc = yield* this.startLists(a, e);
-    if (rc !== 0) this.finish(e.mm);
+    if (rc !== 0) {
+      this.checker?.invalidationRefused(a, e);
+      this.finish(e.mm);
+    }
     this.sim.spans.end(a, this.kindInvalidation, e.end - e.start);
     return rc;
   }
@@ -279,7 +286,9 @@ export class Notifiers {
       if (l.mm !== e.mm) continue;
       if (!e.blockable) sim.enterAtomic(a);
       sim.call(a, AT_INSIDE, i, e.start, e.end, rc);
+      this.checker?.callbackStarts(a, -1, e, true);
       const refused = yield* l.ops.invalidateRangeStart(a, e);
+      this.checker?.callbackEnds(a, -1, e, true, refused === 0);
       sim.ret(a);
       if (!e.blockable) sim.exitAtomic(a);
       if (refused === 0) told.push(l.ops);
@@ -303,7 +312,7 @@ export class Notifiers {
       e.seq = this.seq[e.mm];
       const ops = this.ops[s]!;
       if (this.sim.due(a) || ops.invalidate !== undefined) return s;
-      if (!this.call(a, ops, e)) return ~s;
+      if (!this.call(a, s, ops, e)) return ~s;
     }
     return this.lists.length > 0 ? LISTS : TOLD;
   }
@@ -316,11 +325,13 @@ export class Notifiers {
   }
 
   /** Calls a subscription's non-sleeping form. Returns false when it refused. */
-  private call(a: number, ops: NotifierOps, e: Invalidation): boolean {
+  private call(a: number, s: number, ops: NotifierOps, e: Invalidation): boolean {
     const { sim } = this;
     if (!e.blockable) sim.enterAtomic(a);
     sim.spend(a, this.phaseCall, this.callNs);
+    this.checker?.callbackStarts(a, s, e, false);
     const done = ops.tryInvalidate(a, e);
+    this.checker?.callbackEnds(a, s, e, false, done);
     if (!e.blockable) sim.exitAtomic(a);
     return done;
   }
@@ -340,12 +351,14 @@ export class Notifiers {
       }
       const ops = this.ops[s]!;
       let done: boolean;
-      if (ops.invalidate === undefined) done = this.call(a, ops, e);
+      if (ops.invalidate === undefined) done = this.call(a, s, ops, e);
       else {
         if (!e.blockable) sim.enterAtomic(a);
         sim.spend(a, this.phaseCall, this.callNs);
         sim.call(a, AT_INSIDE, s, e.start, e.end, e.seq);
+        this.checker?.callbackStarts(a, s, e, true);
         done = yield* ops.invalidate(a, e);
+        this.checker?.callbackEnds(a, s, e, true, done);
         sim.ret(a);
         if (!e.blockable) sim.exitAtomic(a);
       }
@@ -356,6 +369,7 @@ export class Notifiers {
   /** Tells that the range has changed: mmu_notifier_invalidate_range_end(). */
   end(a: number, e: Invalidation): void {
     this.watch?.(a, e, false);
+    this.checker?.invalidationEnds(a, e);
     // Begun when nobody had subscribed yet, it was not counted in.
     if (e.seq === 0) return;
     for (const l of this.lists) if (l.mm === e.mm) l.ops.invalidateRangeEnd(a, e);

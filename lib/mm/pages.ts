@@ -16,6 +16,7 @@ import {
   type PagemapOps,
   type Zone,
 } from "./zone.ts";
+import type { Watch } from "./watch.ts";
 
 export { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, MEMORY_SYSTEM } from "./zone.ts";
 export type { DeviceFaultBack, PagemapOps, Zone } from "./zone.ts";
@@ -85,6 +86,8 @@ export class Pages {
   readonly zones: Zone[] = [];
   /** First frame past ordinary memory: from here on pages are devices'. */
   readonly ramEnd: number = 0;
+  /** Told of page locks. */
+  watch: Pick<Watch, "pageLocked" | "pageUnlocked" | "pageAwaited"> | undefined = undefined;
   private readonly sim: Sim;
   private readonly limit: number;
   private readonly lastRamZone: number;
@@ -166,7 +169,7 @@ export class Pages {
   }
 
   /** Rows in use of a column with a row for `pagesEach` frames: of each zone those up to the highest ever taken. */
-  private extents(pagesEach: number): number[] {
+  extents(pagesEach: number): number[] {
     const rows: number[] = [], { starts, ends, fresh } = this;
     const there = this.zones.map((z) => z.number).filter((z) => ends[z] > starts[z]);
     for (const z of there.sort((x, y) => starts[x] - starts[y])) {
@@ -267,6 +270,16 @@ export class Pages {
   /** Whether the CPU cannot address the page. */
   isDevicePrivate(pfn: number): boolean {
     return pfn >= this.ramEnd && this.zoneOf(pfn).type === MEMORY_DEVICE_PRIVATE;
+  }
+
+  /** Frames that the columns have rows for. */
+  get frames(): number {
+    return this.limit;
+  }
+
+  /** The first frame of a zone that was never used: those from it on are free and untouched. */
+  unusedFrom(zone: Zone): number {
+    return this.fresh[zone.number];
   }
 
   /** Frames of a zone that are in use. */
@@ -423,6 +436,7 @@ export class Pages {
     const pfn = this.head(page);
     if (this.flags[pfn] & PG_LOCKED) return false;
     this.flags[pfn] |= PG_LOCKED;
+    this.watch?.pageLocked(pfn);
     return true;
   }
 
@@ -430,6 +444,7 @@ export class Pages {
   unlock(page: number): void {
     const pfn = this.head(page);
     if (!(this.flags[pfn] & PG_LOCKED)) throw new Error(`page ${pfn} is unlocked but was not locked`);
+    this.watch?.pageUnlocked(pfn);
     this.flags[pfn] &= ~PG_LOCKED;
     this.sim.wake(this.queues[pfn & (PAGE_QUEUES - 1)]);
   }
@@ -438,6 +453,7 @@ export class Pages {
   *waitUnlocked(a: number, page: number): Proc {
     const pfn = this.head(page);
     this.sim.mightSleep(a, "page lock");
+    this.watch?.pageAwaited(a, pfn);
     if (!(this.flags[pfn] & PG_LOCKED)) return;
     this.sim.mark(a, AT_PAGE_LOCK, pfn);
     yield this.queues[pfn & (PAGE_QUEUES - 1)];

@@ -53,6 +53,28 @@ export class Tlbs {
     this.write[i] = write ? 1 : 0;
   }
 
+  /** Every translation that some CPU has cached. */
+  cached(): {
+    readonly a: number;
+    readonly mm: number;
+    readonly vpn: number;
+    readonly pfn: number;
+    readonly write: boolean;
+  }[] {
+    const rows: ReturnType<Tlbs["cached"]> = [];
+    for (let i = 0; i < this.vpn.length; i++) {
+      if (this.vpn[i] === 0) continue;
+      rows.push({
+        a: Math.floor(i / this.entries),
+        mm: this.mm[i] - 1,
+        vpn: this.vpn[i] - 1,
+        pfn: this.pfn[i],
+        write: this.write[i] !== 0,
+      });
+    }
+    return rows;
+  }
+
   /** Forgets a range of `mm` on every CPU: flush_tlb_range(). */
   flush(mm: number, start: number, end: number): void {
     for (let i = 0; i < this.vpn.length; i++) {

@@ -10,6 +10,34 @@ import { DUE, type Proc, type Sim, site, type Wait } from "./sim.ts";
 const AT_LOCK = site("before a lock");
 const AT_WAIT = site("waiting for a lock");
 
+const classNames: string[] = [];
+
+/**
+ * The class of the locks of one name, for the order in which locks are taken.
+ *
+ * @param name what locks of this class are called in reports
+ * @returns its number, the same for the same name within this process
+ */
+export function lockClass(name: string): number {
+  const known = classNames.indexOf(name);
+  return known >= 0 ? known : classNames.push(name) - 1;
+}
+
+/** The name of a class of locks. */
+export function lockClassName(c: number): string {
+  return classNames[c];
+}
+
+/** Watches who takes which class of locks; for checkers. */
+export interface LockWatch {
+  /** Actor `a` is about to take a lock of a class and will sleep until it has it. */
+  lockWanted(a: number, c: number): void;
+  /** Actor `a` has a lock of a class; `tried` if it did not wait. */
+  lockTaken(a: number, c: number, tried: boolean): void;
+  /** Actor `a` gives a lock of a class back. */
+  lockDropped(a: number, c: number): void;
+}
+
 /** All sleeping locks of a machine. Lock `l` is a number; `l` to `l + n - 1` are made together. */
 export class Locks {
   private readonly sim: Sim;
@@ -19,7 +47,10 @@ export class Locks {
   readonly readers: Int32Array;
   /** Writers that wait; readers let them go first, as rwsem does. */
   readonly writersWaiting: Int32Array;
+  /** Told of every lock that is taken and given back. */
+  watch: LockWatch | undefined = undefined;
   private readonly queues: Wait[] = [];
+  private readonly classes: number[] = [];
 
   /**
    * Makes room for locks.
@@ -45,6 +76,7 @@ export class Locks {
     if (first + n > this.owner.length) throw new RangeError(`no room for ${n} more locks of kind "${name}"`);
     for (let i = 0; i < n; i++) {
       const l = first + i;
+      this.classes.push(lockClass(name));
       this.queues.push(this.sim.queue(n > 1 ? `${name} ${i}` : name, () => this.holderText(l)));
     }
     return first;
@@ -54,6 +86,11 @@ export class Locks {
   private holderText(l: number): string {
     if (this.owner[l] !== 0) return this.sim.actorName(this.owner[l] - 1);
     return this.readers[l] > 0 ? `${this.readers[l]} reader(s)` : "";
+  }
+
+  /** What lock `l` is called. */
+  nameOf(l: number): string {
+    return lockClassName(this.classes[l]);
   }
 
   /** The queue on which those sleep who wait for lock `l`. */
@@ -67,13 +104,17 @@ export class Locks {
    */
   lockNow(a: number, l: number): boolean {
     this.sim.mightSleep(a, "lock");
-    return !this.sim.due(a) && this.trylock(a, l);
+    if (this.sim.due(a) || this.owner[l] !== 0 || this.readers[l] !== 0) return false;
+    this.owner[l] = a + 1;
+    if (this.watch !== undefined) this.taken(a, l);
+    return true;
   }
 
   /** Takes the lock alone: mutex_lock(), down_write(). */
   *lock(a: number, l: number): Proc {
     const { sim, owner, readers } = this;
     sim.mightSleep(a, "lock");
+    this.watch?.lockWanted(a, this.classes[l]);
     if (sim.due(a)) {
       sim.mark(a, AT_LOCK, l);
       yield DUE;
@@ -85,12 +126,20 @@ export class Locks {
       this.writersWaiting[l]--;
     }
     owner[l] = a + 1;
+    this.watch?.lockTaken(a, this.classes[l], false);
+  }
+
+  /** Tells the watcher of a lock that was had without waiting, but would have been waited for. */
+  private taken(a: number, l: number): void {
+    this.watch?.lockWanted(a, this.classes[l]);
+    this.watch?.lockTaken(a, this.classes[l], false);
   }
 
   /** Takes the lock alone if nobody has it: mutex_trylock(). */
   trylock(a: number, l: number): boolean {
     if (this.owner[l] !== 0 || this.readers[l] !== 0) return false;
     this.owner[l] = a + 1;
+    this.watch?.lockTaken(a, this.classes[l], true);
     return true;
   }
 
@@ -100,6 +149,7 @@ export class Locks {
       throw new Error(`${this.sim.actorName(a)} unlocks a lock that it does not hold`);
     }
     this.owner[l] = 0;
+    this.watch?.lockDropped(a, this.classes[l]);
     this.sim.wake(this.queues[l]);
   }
 
@@ -107,18 +157,23 @@ export class Locks {
   downgrade(a: number, l: number): void {
     this.unlock(a, l);
     this.readers[l] = 1;
+    this.watch?.lockTaken(a, this.classes[l], true);
   }
 
   /** Takes the lock beside other readers if no stop is due and no writer has it or waits for it; as {@link lockNow}. */
   readNow(a: number, l: number): boolean {
     this.sim.mightSleep(a, "read lock");
-    return !this.sim.due(a) && this.tryRead(l);
+    if (this.sim.due(a) || this.owner[l] !== 0 || this.writersWaiting[l] !== 0) return false;
+    this.readers[l]++;
+    if (this.watch !== undefined) this.taken(a, l);
+    return true;
   }
 
   /** Takes the lock beside other readers: down_read(). */
   *read(a: number, l: number): Proc {
     const { sim, owner, writersWaiting } = this;
     sim.mightSleep(a, "read lock");
+    this.watch?.lockWanted(a, this.classes[l]);
     if (sim.due(a)) {
       sim.mark(a, AT_LOCK, l, 1);
       yield DUE;
@@ -128,18 +183,21 @@ export class Locks {
       yield this.queues[l];
     }
     this.readers[l]++;
+    this.watch?.lockTaken(a, this.classes[l], false);
   }
 
   /** Takes the lock beside other readers if no writer has it or waits for it: down_read_trylock(). */
   tryRead(l: number): boolean {
     if (this.owner[l] !== 0 || this.writersWaiting[l] !== 0) return false;
     this.readers[l]++;
+    this.watch?.lockTaken(this.sim.current, this.classes[l], true);
     return true;
   }
 
   /** Gives back what {@link read} took. */
   readUnlock(a: number, l: number): void {
     if (this.readers[l] === 0) throw new Error(`${this.sim.actorName(a)} ends a read lock that nobody holds`);
+    this.watch?.lockDropped(a, this.classes[l]);
     if (--this.readers[l] === 0) this.sim.wake(this.queues[l]);
   }
 }

@@ -68,6 +68,9 @@ export class Sim {
   /** Finished operations of all actors, by which runners tell work from livelock. */
   progress = 0;
 
+  /** Told of an actor that would sleep where it must not, before that is an error; for checkers. */
+  watchSleep: ((a: number, what: string) => void) | undefined = undefined;
+
   private readonly frames: Float64Array;
   private readonly history: Uint32Array;
   private readonly frameTop: Uint8Array;
@@ -211,6 +214,7 @@ export class Sim {
 
   /** Puts actor `a` to sleep on queue `q`; only runners call it, when a process yields `q`. */
   park(a: number, q: Wait): void {
+    if (this.atomicDepth[a] > 0) this.mightSleep(a, this.queueNames[q]);
     this.waitingOn[a] = q;
     this.sleepers[q]++;
   }
@@ -259,6 +263,7 @@ export class Sim {
   /** Asserts that actor `a` may sleep here, as the kernel's might_sleep(). */
   mightSleep(a: number, what: string): void {
     if (this.atomicDepth[a] > 0) {
+      this.watchSleep?.(a, what);
       throw new Error(`${this.actorName(a)} would sleep in an atomic context: ${what}`);
     }
   }

@@ -1,6 +1,5 @@
 /** Devices that are removed, put back and lost: what the CPU and the device see of it, and that nothing is left behind. */
 import { expect, test } from "vitest";
-import { asDummy } from "../../lib/devices/dummy/device.ts";
 import { explore, litmus, type LitmusContext, type LitmusParts } from "../../lib/explore/litmus.ts";
 import { type Machine, machine } from "../../lib/machine/machine.ts";
 import type { Process } from "../../lib/machine/process.ts";
@@ -13,24 +12,22 @@ import { PTE_DEVICE, PTE_KIND } from "../../lib/mm/pagetable.ts";
 import { plug, unplug, vanish } from "../../lib/workloads/hotplug.ts";
 import { stream } from "../../lib/workloads/stream.ts";
 import { touch } from "../../lib/workloads/touch.ts";
-import { brokenRules, leaves } from "../invariants.ts";
-
-/** What is broken of a machine, and whether any device entry is left in an address space. */
-function broken(m: Machine, spaces: readonly number[], held?: ReadonlyMap<number, number>): string[] {
-  const dummies = m.deviceList.map(asDummy);
-  const mirrors = dummies.flatMap((d) => d.mirrors().filter((x) => spaces.includes(x.mm)));
-  return brokenRules({ kernel: m.kernel, spaces, mirrors, batches: dummies[0].batches, held });
-}
+import { brokenAtRest } from "../rest.ts";
+import { forEachEntry } from "../../lib/check/census.ts";
 
 function deviceEntries({ kernel: k }: Machine, spaces: readonly number[]): number {
-  return spaces.flatMap((mm) => leaves(k.tables, k.root[mm])).filter((e) =>
-    (e.kind & PTE_KIND) === PTE_DEVICE
-  )
-    .length;
+  let n = 0;
+  for (const mm of spaces) {
+    forEachEntry(k.tables, k.root[mm], (_vpn, kind) => {
+      if ((kind & PTE_KIND) === PTE_DEVICE) n++;
+    });
+  }
+  return n;
 }
 
 function bench(options = {}, pages = 8) {
   const m = machine({
+    checkers: "all",
     memory: "1 MiB",
     processes: 4,
     devices: { gpu: { memory: "256 KiB", ...options }, other: { memory: "64 KiB" } },
@@ -54,7 +51,7 @@ test("what is on a device comes back when it is unplugged; its operations end in
       0,
       false,
     ]);
-    expect([deviceEntries(m, [p.mm]), ...broken(m, [p.mm])]).toEqual([0]);
+    expect([deviceEntries(m, [p.mm]), ...brokenAtRest(m)]).toEqual([0]);
     expect(p.read(heap)).toEqual(words(7, 8));
     expect(
       [gpu.fault(heap), gpu.migrate(heap), gpu.migrateBack(heap), gpu.exclusive(heap), gpu.write(heap, 1)]
@@ -71,7 +68,7 @@ test("what is on a device comes back when it is unplugged; its operations end in
     expect(p.complete(gpu.read(heap))).toBe(20);
     expect(p.complete(gpu.write(heap, 30))).toBe(0);
     expect(p.read(heap)).toEqual(words(30, 8));
-    expect(broken(m, [p.mm])).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
   }
 });
 
@@ -90,7 +87,7 @@ test("pages that a fork shares, that swap knows and that another device mirrors 
   expect(m.gpu.memory!.used).toBeGreaterThan(0);
   expect(m.unplug(m.gpu)).toBe(0);
   expect(deviceEntries(m, all.map((x) => x.mm))).toBe(0);
-  expect(broken(m, all.map((x) => x.mm))).toEqual([]);
+  expect(brokenAtRest(m)).toEqual([]);
   for (const x of all) expect(x.read(x.here(heap))).toEqual(words(7, 8));
 });
 
@@ -100,7 +97,7 @@ test("a removal that cannot empty the device says why, and the device goes on", 
   p.complete(gpu.migrate(heap));
   const pinned = m.complete(getUserPage(k, 0, p.mm, heap.vpn + 2, false));
   expect(m.unplug(m.gpu)).toBe(-EBUSY);
-  expect(broken(m, [p.mm], new Map([[pinned, 1]]))).toEqual([]);
+  expect(brokenAtRest(m, new Map([[pinned, 1]]))).toEqual([]);
   expect([m.gpu.memory!.used, m.gpu.memory!.live]).toEqual([1, true]); // the others have come back
   expect(p.complete(gpu.migrate(heap))).toBe(7);
   for (const [point, rc] of [["page allocation", -ENOMEM], ["dma map", -EIO], ["copy", -EIO]] as const) {
@@ -109,7 +106,7 @@ test("a removal that cannot empty the device says why, and the device goes on", 
     if (point === "copy") expect(m.gpu.memory!.used).toBeLessThan(9);
     else expect(m.gpu.memory!.used).toBe(8);
     sim.injectFailure(point, 0);
-    expect(broken(m, [p.mm], new Map([[pinned, 1]]))).toEqual([]);
+    expect(brokenAtRest(m, new Map([[pinned, 1]]))).toEqual([]);
     p.complete(gpu.migrate(heap));
   }
   k.pages.put(0, pinned);
@@ -117,17 +114,22 @@ test("a removal that cannot empty the device says why, and the device goes on", 
   sim.injectFailure("page allocation", 1_000_000);
   expect([m.plug(m.gpu), m.gpu.presence.away]).toEqual([-ENOMEM, true]);
   sim.injectFailure("page allocation", 0);
-  expect([m.plug(m.gpu), ...broken(m, [p.mm])]).toEqual([0]);
+  expect([m.plug(m.gpu), ...brokenAtRest(m)]).toEqual([0]);
 });
 
 test("a machine full of memory keeps what has no place to go, and gives it back when there is one", () => {
-  const m = machine({ memory: "128 KiB", swapPages: 0, devices: { gpu: { memory: "64 KiB" } } });
+  const m = machine({
+    checkers: "all",
+    memory: "128 KiB",
+    swapPages: 0,
+    devices: { gpu: { memory: "64 KiB" } },
+  });
   const p = m.process(), heap = p.mmap("64 KiB"), gpu = new DeviceThread(m.gpu, p), full = p.mmap("128 KiB");
   p.write(heap, 1);
   expect(p.complete(gpu.migrate(heap))).toBe(16);
   p.write(full, 100);
   expect(m.unplug(m.gpu)).toBe(-ENOMEM);
-  expect(broken(m, [p.mm])).toEqual([]);
+  expect(brokenAtRest(m)).toEqual([]);
   p.munmap(full);
   expect([m.unplug(m.gpu), p.read(heap)]).toEqual([0, words(1, 16)]);
 });
@@ -148,7 +150,7 @@ test("of a lost device the pages are lost with it: SIGBUS before and after its r
   ]);
   expect(m.kernel.pages.used(zone)).toBe(4);
   expect(m.unplug(m.gpu)).toBe(0);
-  expect([deviceEntries(m, [p.mm, child.mm]), ...broken(m, [p.mm, child.mm])]).toEqual([0]);
+  expect([deviceEntries(m, [p.mm, child.mm]), ...brokenAtRest(m)]).toEqual([0]);
   const grandchild = child.fork();
   for (const x of [p, child, grandchild]) expect(x.read(x.here(heap))).toEqual([...lost, ...words(11, 4)]);
   expect([p.residentPages, p.write(heap.slice(0, "4 KiB"), 1)]).toEqual([4, { 0: "SIGBUS" }]);
@@ -161,10 +163,9 @@ test("of a lost device the pages are lost with it: SIGBUS before and after its r
   m.complete(madvise(k, 0, p.mm, heap.vpn, 1, "dontneed"));
   expect(p.read(heap.slice(0, "8 KiB"))).toEqual([0, "SIGBUS"]);
   expect([m.plug(m.gpu), p.complete(gpu.migrate(heap))]).toEqual([0, 5]);
-  expect(broken(m, [p.mm, child.mm, grandchild.mm])).toEqual([]);
+  expect(brokenAtRest(m)).toEqual([]);
   for (const x of [p, child, grandchild]) m.complete(exitMm(k, 0, x.mm));
-  const gone = [p.mm, child.mm, grandchild.mm];
-  expect([k.pages.used(k.ram), k.pages.used(zone), ...broken(m, gone)]).toEqual([1, 0]);
+  expect([k.pages.used(k.ram), k.pages.used(zone), ...brokenAtRest(m)]).toEqual([1, 0]);
 });
 
 test("memory that the CPU reaches survives its device: the CPU copies it when the device is removed", () => {
@@ -173,12 +174,12 @@ test("memory that the CPU reaches survives its device: the CPU copies it when th
   p.complete(gpu.migrate(heap));
   expect([p.complete(gpu.vanish()), p.complete(gpu.migrateBack(heap))]).toEqual([0, -ENODEV]);
   expect(p.read(heap)).toEqual(words(7, 8));
-  expect([m.unplug(m.gpu), p.read(heap), ...broken(m, [p.mm])]).toEqual([0, words(7, 8)]);
+  expect([m.unplug(m.gpu), p.read(heap), ...brokenAtRest(m)]).toEqual([0, words(7, 8)]);
 });
 
 test("an engine that reports an error has copied some pages: those migrate, the others stay", () => {
   for (let seed = 1; seed <= 8; seed++) {
-    const m = machine({ memory: "1 MiB", seed, devices: { gpu: { memory: "256 KiB" } } });
+    const m = machine({ checkers: "all", memory: "1 MiB", seed, devices: { gpu: { memory: "256 KiB" } } });
     const p = m.process(), heap = p.mmap("32 KiB"), gpu = new DeviceThread(m.gpu, p);
     p.write(heap, 7);
     m.kernel.sim.injectFailure("copy", 1_000_000);
@@ -186,18 +187,18 @@ test("an engine that reports an error has copied some pages: those migrate, the 
     expect(went).toBeLessThan(8);
     expect(m.gpu.memory!.used).toBe(went);
     m.kernel.sim.injectFailure("copy", 0);
-    expect(broken(m, [p.mm])).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     expect(p.complete(gpu.migrate(heap))).toBe(8 - went);
     m.kernel.sim.injectFailure("copy", 1_000_000);
     expect(p.read(heap.slice(0, "4 KiB"))).toEqual(["SIGBUS"]);
     m.kernel.sim.injectFailure("copy", 0);
-    expect([p.read(heap), ...broken(m, [p.mm])]).toEqual([words(7, 8)]);
+    expect([p.read(heap), ...brokenAtRest(m)]).toEqual([words(7, 8)]);
   }
 });
 
 test("a run goes on while its device is unplugged, plugged and lost; the CPU sees its words all the time", async () => {
   for (const runner of ["clock", "complete", "steps"] as const) {
-    const m = machine({ memory: "8 MiB", seed: 3, devices: { gpu: { memory: "4 MiB" } } });
+    const m = machine({ checkers: "all", memory: "8 MiB", seed: 3, devices: { gpu: { memory: "4 MiB" } } });
     const heap = m.process().mmap("2 MiB");
     await m.run({ cpu: touch(heap) }, { runner });
     await m.run({ gpu: stream(m.gpu, heap) }, { runner });
@@ -208,17 +209,19 @@ test("a run goes on while its device is unplugged, plugged and lost; the CPU see
       again: plug(m.gpu, { after: "900 us" }),
     }, { runner });
     expect([run.actors[0].mismatches, run.actors[0].signals]).toEqual([0, 0]);
-    expect(broken(m, [heap.process.mm])).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     if (m.gpu.presence.away) expect(m.plug(m.gpu)).toBe(0);
     await m.run({ gpu: stream(m.gpu, heap) }, { runner });
     const lost = await m.run({ cpu: touch(heap), slot: vanish(m.gpu, { after: "10 us" }) }, { runner });
     expect(lost.actors[1].signals).toBe(0);
-    expect([m.unplug(m.gpu), ...broken(m, [heap.process.mm])]).toEqual([0]);
+    expect([m.unplug(m.gpu), ...brokenAtRest(m)]).toEqual([0]);
   }
 });
 
 test("a device is attached where there is room, and refused where there is none", () => {
-  const m = machine({ memory: "1 MiB", hotplug: "256 MiB" }), p = m.process(), heap = p.mmap("64 KiB");
+  const m = machine({ checkers: "all", memory: "1 MiB", hotplug: "256 MiB" }),
+    p = m.process(),
+    heap = p.mmap("64 KiB");
   expect(() => m.attach("gpu", { memory: "512 MiB" })).toThrow(/hotplug/);
   expect(() => m.attach("run", { memory: "1 MiB" })).toThrow(/that name/);
   expect(() => m.attach("Gpu", {})).toThrow(/device's name/);
@@ -236,11 +239,11 @@ test("a device is attached where there is room, and refused where there is none"
   expect(m.unplug(gpu)).toBe(0);
   const two = m.attach("two", { memory: "256 MiB" });
   expect([m.plug(gpu), m.unplug(two), m.plug(gpu)]).toEqual([-ERANGE, 0, 0]);
-  expect([p.read(heap), ...broken(m, [p.mm])]).toEqual([words(1, 16)]);
+  expect([p.read(heap), ...brokenAtRest(m)]).toEqual([words(1, 16)]);
 });
 
 const RULES = (m: Machine, p: Process) => ({
-  conserved: () => broken(m, [...m.kernel.root.keys()].filter((mm) => m.kernel["mmInUse"][mm])).length === 0,
+  conserved: () => brokenAtRest(m).length === 0,
   noDeviceEntry: () =>
     !m.devices.dev.memory!.present === (m.kernel.pages.used(m.devices.dev.memory!.zone) === 0 &&
       m.devices.dev.memory!.zone.end === 0),

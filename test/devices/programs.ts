@@ -11,7 +11,6 @@ import { madvise } from "../../lib/mm/madvise.ts";
 import { mmap, mprotect, munmap } from "../../lib/mm/mmap.ts";
 import { VM_READ, VM_WRITE } from "../../lib/mm/vma.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { brokenRules } from "../invariants.ts";
 import { BASE, PAGES, Reference } from "../reference.ts";
 
 const RW = VM_READ | VM_WRITE;
@@ -92,7 +91,7 @@ export class Bench {
   readonly devices: readonly DummyDevice[];
 
   constructor(o: MachineOptions, private readonly failing = false) {
-    this.m = machine(o);
+    this.m = machine({ ...o, checkers: "all" });
     this.devices = this.m.deviceList.map(asDummy);
     this.spaces = [this.m.kernel.newMm()];
     this.openMirrors(this.spaces[0]);
@@ -104,8 +103,8 @@ export class Bench {
 
   /** What is broken now. */
   broken(): string[] {
-    const { kernel } = this.m, mirrors = this.devices.flatMap((d) => this.spaces.map((mm) => d.mirror(mm)));
-    const rules = brokenRules({ kernel, spaces: this.spaces, mirrors, batches: this.devices[0].batches });
+    const { kernel } = this.m;
+    const rules = this.m.checkers!.brokenAtRest().map(({ rule, what, page }) => `${rule}: ${what}, ${page}`);
     for (const { memory, name } of this.devices) {
       if (memory !== undefined && memory.used !== kernel.pages.used(memory.zone)) {
         rules.push(

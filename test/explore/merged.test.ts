@@ -1,12 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { asDummy } from "../../lib/devices/dummy/device.ts";
-import { Search, stoppingEverywhere } from "../../lib/explore/search.ts";
+import { restoreModel, saveModel, Search, stoppingEverywhere } from "../../lib/explore/search.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/process.ts";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import { type Actor, resume } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { brokenRules } from "../invariants.ts";
 import { draws } from "../schedule.ts";
 
 /** A region of two pages, a process, two devices, and the operations of a race by short names. */
@@ -22,6 +21,7 @@ function scene(start: "untouched" | "written" | "on the device" | "mirrored", tl
     vmas: 16,
     pageTables: 24,
     batchPages: 4,
+    checkers: "all",
     tlbEntries,
   });
   const p = m.process(),
@@ -61,11 +61,9 @@ function scene(start: "untouched" | "written" | "on the device" | "mirrored", tl
     });
     return `${pages} ${one.text(A)} ${two.text(A)} ${two.storedToFreed()}`;
   };
-  const rules = () => {
-    const mirrors = m.deviceList.map(asDummy).map((d) => d.mirror(p.mm));
-    return brokenRules({ kernel, spaces: [p.mm], mirrors, batches: m.deviceList.map(asDummy)[0].batches })[0];
-  };
-  return { sim: kernel.sim, operations, look, rules };
+  const { memory } = m.checkers!;
+  const rules = () => m.checkers!.brokenAtRest().map(({ rule, what }) => `${rule}: ${what}`)[0];
+  return { sim: kernel.sim, memory, operations, look, rules };
 }
 
 type Name = keyof ReturnType<typeof scene>["operations"];
@@ -89,7 +87,7 @@ const RACES: [Start, number, ...Name[][]][] = [
 
 describe("merging states that have equal hashes", () => {
   test.each(RACES)("loses no outcome and breaks no rule: %s, %i, %j, %j", (start, tlb, ...lines) => {
-    const { sim, operations, look, rules } = scene(start, tlb), said: string[][] = [];
+    const { sim, memory, operations, look, rules } = scene(start, tlb), said: string[][] = [];
     const begin = (): Actor[] =>
       lines.map((names, i) => {
         said[i] = [];
@@ -99,8 +97,8 @@ describe("merging states that have equal hashes", () => {
         return { a: i + 1, proc: actor() };
       });
     const outcome = () => `${said.map((x) => x.join(",")).join(" | ")} ${look()}`;
-    const initial = sim.state.snapshot();
-    const search = new Search({ sim, begin, outcome, checkEnd: rules }, { all: true });
+    const model = { sim, memory, begin, outcome, checkEnd: rules }, initial = saveModel(model);
+    const search = new Search(model, { all: true });
     search.run();
     const found = search.result();
     expect(found.violations).toEqual([]);
@@ -108,8 +106,7 @@ describe("merging states that have equal hashes", () => {
     // Schedules drawn at random know nothing of states: whatever they come to, the search must have come to.
     for (let seed = 0; seed < 250; seed++) {
       const draw = draws(seed);
-      sim.state.restore(initial);
-      sim.noSleepers();
+      restoreModel(model, initial);
       const left = begin();
       for (const { a } of left) sim.spans.abandon(a);
       stoppingEverywhere(sim, (_a, n) => draw(n), () => {

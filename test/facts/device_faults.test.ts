@@ -15,7 +15,8 @@ import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import { EBUSY, EPERM } from "../../lib/mm/errno.ts";
 import { Clock } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { atRest, breaks, holds, needs } from "./facts.ts";
+import { breaks, holds, needs } from "./facts.ts";
+import { brokenAtRest } from "../rest.ts";
 
 /** A driver by the book, or one that takes the answer to a write that may not be for something that passes. */
 const faulting = (name: string, asksAgain: (rc: number) => boolean) =>
@@ -133,7 +134,7 @@ test("7: in every interleaving a fault that times out leaves nothing, and one wi
     finally: {
       ended: () => told.rc === 0 || told.rc === -EBUSY && dev.text(A) === ".",
       oneMoreRound: () => told.rc === 0 || m.complete(dev.fault(A)) === 0,
-      atRest: () => atRest(m, [t.process.mm]).length === 0,
+      atRest: () => brokenAtRest(m).length === 0,
     },
     outcome: () => String(told.rc),
   }));

@@ -4,7 +4,8 @@ import { dummyRelease } from "../../lib/devices/dummy/ioctl.ts";
 import { memunmapPages } from "../../lib/hmm/devmem.ts";
 import { litmus } from "../../lib/explore/litmus.ts";
 import type { Kernel } from "../../lib/mm/kernel.ts";
-import { atRest, breaks, firstFrame, holds, needs } from "./facts.ts";
+import { breaks, firstFrame, holds, needs } from "./facts.ts";
+import { brokenAtRest } from "../rest.ts";
 
 /** The frames that CPU faults are about which are at their driver now, as the actors' frames have them. */
 function atTheirDriver(k: Kernel): number[] {
@@ -27,7 +28,7 @@ const dontneed = litmus(
       P0: () => t.read(A),
       P1: () => t.madvise(A, "dontneed"),
       never: { freedDuringItsFault: () => atTheirDriver(m.kernel).some((pfn) => m.kernel.pages.isFree(pfn)) },
-      finally: { atRest: () => atRest(m, [t.process.mm]).length === 0 },
+      finally: { atRest: () => brokenAtRest(m).length === 0 },
     };
   },
 );

@@ -4,7 +4,8 @@ import { litmus } from "../../lib/explore/litmus.ts";
 import type { Machine } from "../../lib/machine/machine.ts";
 import { PG_LOCKED } from "../../lib/mm/pages.ts";
 import { PTE_DEVICE, PTE_EXCLUSIVE, PTE_WRITE } from "../../lib/mm/pagetable.ts";
-import { atRest, breaks, entryOf, holds, needs } from "./facts.ts";
+import { breaks, entryOf, holds, needs } from "./facts.ts";
+import { brokenAtRest } from "../rest.ts";
 
 test("24 (7c7b962938dd): a CPU fault on an exclusive page has a reference before it locks", async () => {
   const race = litmus(
@@ -17,7 +18,7 @@ test("24 (7c7b962938dd): a CPU fault on an exclusive page has a reference before
         P0: () => t.read(A),
         P1: () => t.madvise(A, "dontneed"),
         never: { lockedButFree: () => pages.isFree(pfn) && (pages.flags[pfn] & PG_LOCKED) !== 0 },
-        finally: { atRest: () => atRest(m, [t.process.mm]).length === 0 },
+        finally: { atRest: () => brokenAtRest(m).length === 0 },
       };
     },
   );
@@ -52,7 +53,7 @@ const forkDevice = litmus("fork against a device write to its memory", { written
       forked: () => child.mm >= 0,
       notWritableWhereShared: () => !sharedAndWritable(m, mm, A.vpn),
       countedOnce: () => k.rssAnon[mm] === 1 && k.rssAnon[child.mm] === 1,
-      atRest: () => atRest(m, [mm, child.mm]).length === 0,
+      atRest: () => brokenAtRest(m).length === 0,
     },
     outcome: () => `${entryOf(k, mm, A.vpn).kind} ${entryOf(k, child.mm, A.vpn).kind}`,
   };
@@ -83,7 +84,7 @@ const forkExclusive = litmus(
         countedOnce: () =>
           k.rssAnon[mm] === 1 && k.rssAnon[child.mm] === 1 &&
           k.pages.mapcount[entryOf(k, mm, A.vpn).pfn] === 2,
-        atRest: () => atRest(m, [mm, child.mm]).length === 0,
+        atRest: () => brokenAtRest(m).length === 0,
       },
     };
   },

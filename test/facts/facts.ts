@@ -1,6 +1,6 @@
 /** What the tests of the hard cases have in common: a race that holds, and the switch that breaks it. */
 import { expect } from "vitest";
-import { DummyDevice } from "../../lib/devices/dummy/device.ts";
+import type { DummyDevice } from "../../lib/devices/dummy/device.ts";
 import {
   type Exploration,
   explore,
@@ -8,11 +8,9 @@ import {
   type Litmus,
   replay,
 } from "../../lib/explore/litmus.ts";
-import type { Machine } from "../../lib/machine/machine.ts";
 import type { Region } from "../../lib/machine/process.ts";
 import type { Kernel } from "../../lib/mm/kernel.ts";
 import { PTE_KIND, PTE_NONE } from "../../lib/mm/pagetable.ts";
-import { brokenRules } from "../invariants.ts";
 
 /** Explores a race in which every interleaving must end well, and prints how many there were. */
 export async function holds(race: Litmus, options: ExploreOptions = {}): Promise<Exploration> {
@@ -50,20 +48,6 @@ export async function breaks(
 export async function needs(race: Litmus, revert: string, rule: string | RegExp): Promise<void> {
   await holds(race);
   await breaks(race, rule, { revert: [revert] });
-}
-
-/** What is broken of all that must hold at rest; empty when all is well. Frames that a test holds itself are said. */
-export function atRest(m: Machine, spaces: readonly number[], held: readonly number[] = []): string[] {
-  const devices = m.deviceList.filter((d) => d instanceof DummyDevice);
-  const mirrors = devices.flatMap((d) => d.mirrors().map(({ table, mm }) => ({ table, mm })));
-  const references = new Map(held.map((pfn) => [pfn, 1]));
-  return brokenRules({
-    kernel: m.kernel,
-    spaces,
-    mirrors,
-    batches: devices[0]?.batches,
-    held: references,
-  });
 }
 
 /** Kind (with its bits) and frame of the entry of a page; kind 0 for none. */

@@ -4,7 +4,8 @@ import { litmus } from "../../lib/explore/litmus.ts";
 import { pinLongterm } from "../../lib/hmm/pin.ts";
 import { PG_DIRTY } from "../../lib/mm/pages.ts";
 import { PTE_DEVICE, PTE_DIRTY, PTE_PRESENT, PTE_WRITE } from "../../lib/mm/pagetable.ts";
-import { atRest, breaks, entryOf, holds, needs, wordOf } from "./facts.ts";
+import { breaks, entryOf, holds, needs, wordOf } from "./facts.ts";
+import { brokenAtRest } from "../rest.ts";
 
 test("3 (60bae7370896): no CPU stores into a page that MADV_DONTNEED dropped while a migration collects it", async () => {
   const race = litmus("migration against MADV_DONTNEED and a store", { tlbEntries: 2 }, ({ t, dev, A }) => ({
@@ -36,7 +37,7 @@ const freed = litmus(
       P1: () => t.read(A),
       finally: {
         kept: () => t.process.read(A)[0] === 8,
-        atRest: () => atRest(m, [t.process.mm]).length === 0,
+        atRest: () => brokenAtRest(m).length === 0,
       },
     };
   },
@@ -56,7 +57,7 @@ const intoHole = litmus("migration of a hole against a store", { written: null }
       stored: () => wordOf(A) === 9,
       oneMapped: () => k.rssAnon[mm] === 1 && memory!.used === (onDevice() ? 1 : 0),
       notMappedByLoser: () => onDevice() || dev.text(A) === ".",
-      atRest: () => atRest(m, [t.process.mm]).length === 0,
+      atRest: () => brokenAtRest(m).length === 0,
     },
     outcome: () => onDevice() ? "device" : "system",
   };
@@ -116,7 +117,7 @@ test("10: cpages leaves a page out that was pinned before", async () => {
             const { kind, pfn, bits } = entryOf(k, mm, A.vpn), writable = before.bits & PTE_WRITE;
             return kind === PTE_PRESENT && pfn === before.pfn && (bits & PTE_WRITE) === writable;
           },
-          atRest: () => atRest(m, [mm], [pfns[0]]).length === 0,
+          atRest: () => brokenAtRest(m).length === 0,
         },
       };
     },

@@ -14,6 +14,7 @@ export const FLOORS: readonly string[] = [
   "tables",
   "workloads",
   "machine",
+  "check",
   "devices",
   "hmm",
   "bus",

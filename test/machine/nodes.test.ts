@@ -4,7 +4,6 @@ import { Thread } from "../../lib/machine/thread.ts";
 import { SECTION_PAGES } from "../../lib/mm/pages.ts";
 import { touch } from "../../lib/workloads/touch.ts";
 import { refuses } from "../refusal.ts";
-import { brokenRules } from "../invariants.ts";
 
 test("machine({ nodes }) gives each node a zone of its own, at a section boundary, before the devices'", () => {
   const m = machine({
@@ -41,6 +40,7 @@ test("a page is taken on the node of the CPU that touches it first, then on the 
       { memory: "64 KiB", distances: [30, 10, 20] },
       { memory: "64 KiB", distances: [20, 20, 10] },
     ],
+    checkers: "all",
   });
   const p = m.process({ node: 0 }), heap = p.mmap("160 KiB");
   p.write(heap, 1);
@@ -49,7 +49,7 @@ test("a page is taken on the node of the CPU that touches it first, then on the 
   expect([0, 2, 1].map((n) => where.filter((x) => x === n).length)).toEqual([15, 16, 9]);
   expect(where).toEqual([...where].sort((x, y) => [0, 2, 1].indexOf(x) - [0, 2, 1].indexOf(y)));
   expect(p.read(heap)).toEqual(Array.from({ length: 40 }, (_, i) => 1 + i));
-  expect(brokenRules({ kernel: m.kernel, spaces: [p.mm] })).toEqual([]);
+  expect(m.checkers!.brokenAtRest()).toEqual([]);
   p.exit();
   expect(m.kernel.pages.zones.map((z) => m.kernel.pages.used(z))).toEqual([1, 0, 0]);
 });

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { asDummy } from "../../lib/devices/dummy/device.ts";
 import { Search } from "../../lib/explore/search.ts";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import { dummyExclusive, IoctlResult } from "../../lib/devices/dummy/ioctl.ts";
@@ -11,7 +10,6 @@ import { forkMm } from "../../lib/mm/fork.ts";
 import { madvise } from "../../lib/mm/madvise.ts";
 import { complete } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { brokenRules } from "../invariants.ts";
 import { draws, interleave } from "../schedule.ts";
 
 interface Options {
@@ -30,15 +28,15 @@ function small({ device, revert }: Options) {
     vmas: 16,
     pageTables: 24,
     batchPages: 8,
+    checkers: "all",
   });
   const p = m.process();
   return { m, p, t: new Thread(p), dev: new DeviceThread(m.dev, p), spaces: [p.mm] };
 }
 type Small = ReturnType<typeof small>;
 
-function rules({ m, p, spaces }: Small): string[] {
-  const mirrors = m.deviceList.map(asDummy).map((d) => d.mirror(p.mm));
-  return brokenRules({ kernel: m.kernel, spaces, mirrors, batches: m.deviceList.map(asDummy)[0]["batches"] });
+function rules({ m }: Small): string[] {
+  return m.checkers!.brokenAtRest().map(({ rule, what, page }) => `${rule}: ${what}, ${page}`);
 }
 
 /** Runs a race by many schedules and counts those in which something went wrong. */
@@ -66,7 +64,7 @@ function explored(build: Parameters<typeof race>[1], options: Options): string |
       return (e as Error).message;
     }
   };
-  const search = new Search({ sim, begin, checkEnd });
+  const search = new Search({ sim, memory: s.m.checkers!.memory, begin, checkEnd });
   search.run();
   return search.result().violations[0]?.rule;
 }
@@ -222,7 +220,7 @@ describe("a device fault on a page of its own that the CPU brings back", () => {
   });
 
   test("leaves one with the quirks of the kernel's test driver", () => {
-    expect(explored(fought, { device: { quirks: "test_hmm-6.12" } })).toContain("stale mirror");
+    expect(explored(fought, { device: { quirks: "test_hmm-6.12" } })).toContain("owner skip");
   });
 });
 
@@ -267,7 +265,7 @@ describe("exclusive access against MADV_DONTNEED, which only reads the mmap lock
   });
 
   test("leaves one with the quirks of the kernel's test driver", () => {
-    expect(explored(fought, { device: { quirks: "test_hmm-6.12" } })).toContain("stale mirror");
+    expect(explored(fought, { device: { quirks: "test_hmm-6.12" } })).toContain("sequence protocol");
   });
 });
 

@@ -24,8 +24,9 @@ const DEVICE = { memory: "64 MiB", onFault: "map" } as const;
  * What each transcript's machine is made of; made once, since profiles are read for it.
  *
  * @param quirks whether its devices have the oddities of the test driver that the transcripts were recorded with
+ * @param checkers rules to look after
  */
-export function conformanceSpec(quirks = true): MachineSpec {
+export function conformanceSpec(quirks = true, checkers: "all" | readonly string[] = []): MachineSpec {
   const device = quirks ? { ...DEVICE, quirks: "test_hmm-6.12" as const } : DEVICE;
   return checkMachine({
     memory: "256 MiB",
@@ -40,6 +41,7 @@ export function conformanceSpec(quirks = true): MachineSpec {
     vmas: 1024,
     pageTables: 512,
     batchPages: 64,
+    checkers,
   });
 }
 
@@ -78,6 +80,8 @@ const MIRRORS_READY = 8;
 interface Kept {
   readonly machine: Machine;
   readonly beginning: Snapshot;
+  /** What its checkers remembered then. */
+  readonly memory: Snapshot | undefined;
   /** What the arena reserved at the beginning: more columns since then would not be put back. */
   readonly reservedBytes: number;
   /** Programs that have begun on it. */
@@ -94,13 +98,15 @@ function build(spec: MachineSpec): Kept {
     for (const m of mirrors) machine.complete(d.close(0, m));
   }
   const { state } = k.sim;
-  return { machine, beginning: state.snapshot(), reservedBytes: state.reservedBytes, programs: 0 };
+  const memory = machine.checkers?.memory.snapshot();
+  return { machine, beginning: state.snapshot(), memory, reservedBytes: state.reservedBytes, programs: 0 };
 }
 
 function fresh(spec: MachineSpec): Kept {
   const known = kept.get(spec);
   if (known !== undefined && known.machine.kernel.sim.state.reservedBytes === known.reservedBytes) {
     const { sim } = known.machine.kernel;
+    if (known.memory !== undefined) known.machine.checkers?.memory.restore(known.memory);
     sim.state.restore(known.beginning);
     sim.noSleepers();
     sim.resetAccounts();

@@ -3,7 +3,7 @@
  * @module
  */
 import type { DummyOptions } from "../../devices/dummy/spec.ts";
-import type { Model } from "../../explore/search.ts";
+import { brokenRule, type Model } from "../../explore/search.ts";
 import type { MachineSpec } from "../../machine/spec.ts";
 import { checkMachine } from "../../machine/spec.ts";
 import { UsageError } from "../../errors.ts";
@@ -22,6 +22,8 @@ export interface RaceOptions {
   readonly quirks?: boolean;
   /** Fixes to switch off beside those that Linux 6.12 did not have. */
   readonly revert?: readonly string[];
+  /** Rules to look after in every state and at every end. */
+  readonly checkers?: "all" | readonly string[];
 }
 
 /** An end of a schedule, as it is collected. */
@@ -53,6 +55,7 @@ function raceSpec(words: number, options: RaceOptions): MachineSpec {
     swapPages: 8,
     wordsPerPage: words,
     revert: options.revert ?? [],
+    checkers: options.checkers ?? [],
   });
 }
 
@@ -130,7 +133,15 @@ export class Race {
     this.world = this.start;
     this.actors = Object.keys(test.actors);
     this.actors.forEach((name, i) => kernel.sim.actorNames[i + 1] = name);
-    this.model = { sim: kernel.sim, begin: () => this.begin(), outcome: () => JSON.stringify(this.end()) };
+    const { checkers } = bench.machine;
+    this.model = {
+      sim: kernel.sim,
+      memory: checkers?.memory,
+      begin: () => this.begin(),
+      check: checkers && (() => brokenRule(() => checkers.atStop())),
+      checkEnd: checkers && (() => brokenRule(() => checkers.atRest())),
+      outcome: () => JSON.stringify(this.end()),
+    };
   }
 
   private begin() {
