@@ -16,27 +16,13 @@ import {
   type PagemapOps,
   type Zone,
 } from "./zone.ts";
+import { PG_LARGE, PG_LOCKED } from "./page_flags.ts";
 import type { Watch } from "./watch.ts";
 
+export * from "./page_flags.ts";
 export { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, MEMORY_SYSTEM } from "./zone.ts";
 export type { DeviceFaultBack, PagemapOps, Zone } from "./zone.ts";
 
-/** The page is locked: its content or mapping is being changed. */
-export const PG_LOCKED = 1;
-/** The page was written since it was last clean. */
-export const PG_DIRTY = 2;
-/** The page is on an LRU list. */
-export const PG_LRU = 4;
-/** The one mapping of this anonymous page may write without copying. */
-export const PG_ANON_EXCLUSIVE = 8;
-
-/** The program said that it can do without the page: MADV_FREE, until it is written again. */
-export const PG_LAZYFREE = 16;
-
-/** Part of a large folio: 512 frames, aligned, with one reference count and one lock, those of the first. */
-export const PG_LARGE = 32;
-/** A large folio of the hugetlb pool: never split, not part of the resident set. */
-export const PG_HUGETLB = 64;
 /** Frames of a large folio: 2 MiB. */
 export const HUGE_PAGES = 512;
 
