@@ -8,6 +8,7 @@ import { type Columns, columnsOf } from "../record/columns.ts";
 import { type Actor, resume } from "../sim/runners.ts";
 import {
   FAIR_LIVELOCK,
+  hashModel,
   isWrongUse,
   MAX_STEPS,
   type Model,
@@ -90,7 +91,7 @@ export function replayModel(model: Model, schedule: string, maxSteps: number = M
         rule = ended ? model.checkEnd?.() : "deadlock";
         break;
       }
-      const now = { hash: sim.state.hash(), can: can.map((i) => actors[i].a) };
+      const now = { hash: hashModel(model), can: can.map((i) => actors[i].a) };
       if (schedule !== "" && at === schedule.length && goesRound(seen, now.hash, actors, done)) {
         rule = FAIR_LIVELOCK;
         break;

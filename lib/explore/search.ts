@@ -165,7 +165,7 @@ export function restoreModel({ sim, memory }: Model, state: ModelState): void {
 }
 
 /** A hash of the present state of a model. */
-function hashModel({ sim, memory }: Model): number {
+export function hashModel({ sim, memory }: Model): number {
   const h = sim.state.hash();
   if (memory === undefined) return h;
   const g = memory.hash(), low = (h ^ Math.imul(g, 0x9e3779b1)) >>> 0;

@@ -20,7 +20,7 @@ import { formatBytes, formatCount } from "../units.ts";
 import { checkWorkloads } from "./check_workloads.ts";
 import { checkAttach, pluggable } from "./hotplug.ts";
 import { Process } from "./process.ts";
-import { type ActorOutcome, Run, type RunEnd } from "./run.ts";
+import { outcomesOf, Run, type RunEnd } from "./run.ts";
 import { checkRunOptions, type RunOptions } from "./run_options.ts";
 import { checkNode } from "./nodes.ts";
 import { checkDevices, checkMachine, type MachineOptions, type MachineSpec } from "./spec.ts";
@@ -354,17 +354,7 @@ export class Machine implements Displayable {
       if (end !== "done") this.broken ??= "its last run was cut short in the middle of operations";
       actors.forEach(({ a }) => sim.spans.abandon(a));
     }
-    const outcomes = Object.entries(workloads).map(([name, w], i): ActorOutcome => {
-      const { out } = started[i];
-      return {
-        name,
-        workload: w.name,
-        pages: out.pages,
-        signals: out.failed,
-        mismatches: out.mismatches,
-        endNs: sim.nowNs[i + 1],
-      };
-    });
+    const outcomes = outcomesOf(workloads, started, sim);
     const virtualNs = outcomes.reduce((t, o) => Math.max(t, o.endNs), 0);
     const wallSeconds = (performance.now() - t0) / 1000;
     const run = new Run(this, outcomes, virtualNs, wallSeconds, resumes, end, invariant?.broken);

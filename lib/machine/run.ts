@@ -9,7 +9,9 @@ import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import type { LatencyHistogram } from "../record/histogram.ts";
 import type { Timeline } from "../record/timeline.ts";
 import { formatBytes, formatCount, formatNs, formatRate } from "../units.ts";
+import type { Sim } from "../sim/sim.ts";
 import type { Machine } from "./machine.ts";
+import type { Started, Workload } from "./workload.ts";
 import { INSPECT } from "../record/inspect.ts";
 
 /** Why a run ended. */
@@ -29,6 +31,25 @@ export interface ActorOutcome {
   readonly mismatches: number;
   /** Virtual time at which it ended (or was when the run was cut short). */
   readonly endNs: number;
+}
+
+/** What came of each workload, now. */
+export function outcomesOf(
+  workloads: Readonly<Record<string, Workload>>,
+  started: readonly Started[],
+  { nowNs }: Sim,
+): ActorOutcome[] {
+  return Object.entries(workloads).map(([name, w], i) => {
+    const { out } = started[i];
+    return {
+      name,
+      workload: w.name,
+      pages: out.pages,
+      signals: out.failed,
+      mismatches: out.mismatches,
+      endNs: nowNs[i + 1],
+    };
+  });
 }
 
 /**
