@@ -4,7 +4,7 @@ import { DummyDevice } from "../lib/devices/dummy/device.ts";
 import type { Machine } from "../lib/machine/machine.ts";
 
 /** The rules that look only at rest: those that watch events would find a switched-off fix before its consequences show. */
-const AT_REST = [
+export const AT_REST: readonly string[] = [
   "rss",
   "page-table entry",
   "page counts",

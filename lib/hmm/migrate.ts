@@ -26,7 +26,6 @@ import {
   PTE_YOUNG,
 } from "../mm/pagetable.ts";
 import { VM_HUGETLB, VM_MIXEDMAP, VM_WRITE } from "../mm/vma.ts";
-
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_VALID,

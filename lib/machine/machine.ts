@@ -93,7 +93,7 @@ export class Machine implements Displayable {
     this.devices = Object.fromEntries(this.deviceList.map((d) => [d.name, d]));
     k.sim.actorNames[0] = "main";
     if (spec.checkers.length > 0) {
-      this.checkers = new Checkers(k, spec.kernel.seed, checkersOf(spec.checkers), batches);
+      this.checkers = new Checkers(k, spec.kernel.seed, checkersOf(spec.checkers), this.batches);
     }
   }
 
