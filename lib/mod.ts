@@ -256,6 +256,7 @@ export type { Nodes } from "./mm/numa.ts";
 export type { Invalidation, ListNotifierOps, NotifierOps, Notifiers } from "./mm/notifier.ts";
 export type { DeviceFaultBack, PagemapOps, Pages, Zone } from "./mm/pages.ts";
 export type { PageTables } from "./mm/pagetable.ts";
+export type { Reclaim } from "./mm/direct_reclaim.ts";
 export type { SwapSlots } from "./mm/swap.ts";
 export type { Tlbs } from "./mm/tlb.ts";
 export type { Vmas } from "./mm/vma.ts";

@@ -3,11 +3,14 @@
  * @module
  */
 import { type CopyEngine, NO_PAGE } from "../bus/link.ts";
+import { allocPage } from "../mm/alloc.ts";
+import { allocPageSlow } from "../mm/direct_reclaim.ts";
 import { EIO, ENOMEM } from "../mm/errno.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { VM_WRITE } from "../mm/vma.ts";
 import { type Proc, site } from "../sim/sim.ts";
 import type { Batch, Batches } from "./batches.ts";
+import type { DeviceMemory } from "./devmem.ts";
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_WRITE,
@@ -16,6 +19,7 @@ import {
   type MigrateVma,
 } from "./migrate.ts";
 
+const AT_ALLOC = site("migration: no page of ordinary memory is free");
 const AT_COPY = site("migration: the engine copies");
 
 /**
@@ -28,7 +32,7 @@ const AT_COPY = site("migration: the engine copies");
  * @param batch the arrays of `m`
  * @param batches where the engine's arrays come from
  * @param engine what copies
- * @param alloc hands out a locked page, or -1
+ * @param to the device memory in which the destinations are; ordinary memory, reclaimed if need be, if undefined
  * @param holes whether pages are made for holes too
  * @returns 0; -EIO when the engine failed, -ENOMEM when a page had no destination: then some pages stay
  */
@@ -39,7 +43,7 @@ export function* allocAndCopy(
   batch: Batch,
   batches: Batches,
   engine: CopyEngine,
-  alloc: (a: number) => number,
+  to: DeviceMemory | undefined,
   holes: boolean,
 ): Proc<number> {
   const { pages, sim, vmas } = k, n = m.end - m.start;
@@ -50,14 +54,21 @@ export function* allocAndCopy(
     if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
     const from = migratePfnToPage(m.src[i]);
     if (from < 0 && !holes) continue; // a hole is nothing to bring back
-    const to = alloc(a);
-    if (to < 0) {
+    let page = to === undefined ? allocPage(k, a) : to.alloc(a);
+    if (page < 0 && to === undefined) {
+      // The pages that are collected are locked and off their lists: reclaim does not see them.
+      sim.call(a, AT_ALLOC, batch.slot, frames.slot, i, n);
+      page = yield* allocPageSlow(k, a);
+      sim.ret(a);
+    }
+    if (page < 0) {
       short = true;
       continue;
     }
+    if (to === undefined && !pages.trylock(page)) throw new Error(`free page ${page} is locked`);
     const write = from >= 0 ? (m.src[i] & MIGRATE_PFN_WRITE) !== 0 : vmaWrite;
-    m.dst[i] = (migratePfn(to) | (write ? MIGRATE_PFN_WRITE : 0)) >>> 0;
-    frames.dst[i] = to;
+    m.dst[i] = (migratePfn(page) | (write ? MIGRATE_PFN_WRITE : 0)) >>> 0;
+    frames.dst[i] = page;
     if (from >= 0) frames.src[i] = from;
   }
   sim.call(a, AT_COPY, batch.slot, frames.slot, n);
@@ -65,11 +76,11 @@ export function* allocAndCopy(
   sim.ret(a);
   if (rc !== 0) {
     for (let i = 0; i < n; i++) {
-      const to = migratePfnToPage(m.dst[i]);
-      if (to < 0 || frames.dst[i] !== NO_PAGE) continue;
+      const page = migratePfnToPage(m.dst[i]);
+      if (page < 0 || frames.dst[i] !== NO_PAGE) continue;
       m.dst[i] = 0;
-      pages.unlock(to);
-      pages.put(a, to);
+      pages.unlock(page);
+      pages.put(a, page);
     }
   }
   batches.give(frames, n);

@@ -6,7 +6,6 @@
  * @module
  */
 import type { CopyEngine } from "../bus/link.ts";
-import { allocPage } from "../mm/alloc.ts";
 import { EBUSY } from "../mm/errno.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { PG_LOCKED } from "../mm/pages.ts";
@@ -40,13 +39,6 @@ export interface Eviction {
   readonly engine: CopyEngine | undefined;
   /** Told how many pages came back. */
   moved(pages: number): void;
-}
-
-/** A locked page of ordinary memory, or -1. */
-function allocLocked(k: Kernel, a: number): number {
-  const pfn = allocPage(k, a);
-  if (pfn >= 0 && !k.pages.trylock(pfn)) throw new Error(`free page ${pfn} is locked`);
-  return pfn;
 }
 
 /** Gives up pages whose content is lost: their entries become poison markers. */
@@ -88,7 +80,7 @@ export function* evictOnce(k: Kernel, a: number, e: Eviction): Proc<number> {
         batch,
         batches,
         e.engine,
-        (actor) => allocLocked(k, actor),
+        undefined,
         false,
       );
       if (copied !== 0) rc = copied;

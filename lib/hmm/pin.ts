@@ -3,6 +3,7 @@
  * @module
  */
 import { allocPage } from "../mm/alloc.ts";
+import { allocPageSlow } from "../mm/direct_reclaim.ts";
 import { NO_PAGE } from "../bus/link.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { type Proc, site } from "../sim/sim.ts";
@@ -16,6 +17,7 @@ import { migrateDeviceRange } from "./migrate_device.ts";
 
 const AT_LOCK = site("pin: taking the mmap lock");
 const AT_GUP = site("pin: getting a page");
+const AT_ALLOC = site("pin: no page of system memory is free");
 const AT_MOVE = site("pin: moving a coherent page");
 
 /**
@@ -88,7 +90,12 @@ function* moveCoherent(k: Kernel, a: number, pfn: number): Proc<number> {
   const { sim, pages } = k, src = new Uint32Array(1), dst = new Uint32Array(1);
   const m = yield* migrateDeviceRange(k, a, pfn, src, dst, 1);
   if (m.cpages === 0) return -EBUSY;
-  const to = allocPage(k, a);
+  let to = allocPage(k, a);
+  if (to < 0) {
+    sim.call(a, AT_ALLOC, pfn);
+    to = yield* allocPageSlow(k, a);
+    sim.ret(a);
+  }
   if (to >= 0) {
     sim.spend(a, k.phase.copy, transferNs(PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
     pages.trylock(to);

@@ -17,6 +17,7 @@ import {
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from "./errno.ts";
+import { MAX_RECLAIM_RETRIES, noFrameFree, tryToFreePages } from "./direct_reclaim.ts";
 import { removeExclusiveEntry } from "./exclusive_entry.ts";
 import {
   doAnonymousPages,
@@ -60,6 +61,7 @@ const AT_VMA_LOCKED = site("cpu fault: under the vma lock");
 const AT_MMAP_LOCKED = site("cpu fault: under the mmap lock");
 const AT_HUGE = site("fault: with a huge page");
 const AT_SWAP_IN = site("fault: swapping in");
+const AT_RECLAIM = site("fault: no page is free");
 const AT_WAIT_MIGRATION = site("fault: waiting for a migration");
 
 /** Whether a vma lets the CPU access it: x86 cannot forbid reading what may be written. */
@@ -246,52 +248,63 @@ export function* handleMmFault(
 ): Proc<number> {
   const { sim, tables, pages } = k, write = (flags & FAULT_FLAG_WRITE) !== 0;
   k.watchFault?.(mm, vpn, flags);
-  if (!tables.upperAlloc(k.root[mm], vpn)) return VM_FAULT_OOM;
-  const upper = tables.upper(k.root[mm], vpn);
-  if ((tables.kind[upper] & PTE_KIND) !== PTE_TABLE) {
-    sim.call(a, AT_HUGE, vpn, vma, flags);
-    const rc = yield* upperFault(k, a, mm, vma, vpn, upper, flags);
+  for (let round = 0;; round++) {
+    if (!tables.upperAlloc(k.root[mm], vpn)) return VM_FAULT_OOM;
+    const upper = tables.upper(k.root[mm], vpn);
+    if ((tables.kind[upper] & PTE_KIND) !== PTE_TABLE) {
+      sim.call(a, AT_HUGE, vpn, vma, flags, round);
+      const rc = yield* upperFault(k, a, mm, vma, vpn, upper, flags);
+      sim.ret(a);
+      if (rc >= 0) return rc;
+    }
+    const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? PTE_NONE : tables.kind[e];
+    let rc = VM_FAULT_DONE;
+    switch (kind & PTE_KIND) {
+      case PTE_NONE: {
+        if (k.vmas.isFile(vma)) rc = yield* fileFault(k, a, mm, vma, vpn, flags);
+        else {
+          const n = yield* doAnonymousPages(k, a, mm, vma, vpn, vpn + 1, flags);
+          return n < 0 ? -n : VM_FAULT_DONE;
+        }
+        break;
+      }
+      case PTE_PRESENT:
+        if ((write || flags & FAULT_FLAG_UNSHARE) && !(kind & PTE_WRITE)) {
+          rc = yield* doWpPage(k, a, mm, vma, vpn, flags);
+        } else tables.kind[e] |= PTE_YOUNG;
+        break;
+      case PTE_DEVICE:
+        // migrate_to_ram() works on the address space: the vma's lock alone is not enough.
+        if (flags & FAULT_FLAG_VMA_LOCK) return VM_FAULT_RETRY;
+        return yield* devicePrivateFault(k, a, mm, vma, vpn, flags);
+      case PTE_SWAP: {
+        sim.call(a, AT_SWAP_IN, vpn, vma, flags, round);
+        rc = yield* swapIn(k, a, mm, vma, vpn, flags);
+        sim.ret(a);
+        // A write to a page that came back shared goes on to its copy in the same fault.
+        if (rc === VM_FAULT_DONE && write && (tables.kind[e] & (PTE_KIND | PTE_WRITE)) === PTE_PRESENT) {
+          rc = yield* doWpPage(k, a, mm, vma, vpn, flags);
+        }
+        break;
+      }
+      case PTE_EXCLUSIVE:
+        return yield* removeExclusiveEntry(k, a, mm, vma, vpn);
+      case PTE_MIGRATION:
+        sim.call(a, AT_WAIT_MIGRATION, vpn, tables.pfn[e]);
+        yield* pages.waitUnlocked(a, tables.pfn[e]);
+        sim.ret(a);
+        return VM_FAULT_DONE;
+      case PTE_POISON:
+        return VM_FAULT_SIGBUS;
+      default:
+        throw new Error(`entry of kind ${kind & PTE_KIND} at page ${vpn}`);
+    }
+    // Without a frame nothing was done, and after reclaim nothing is as it was: the fault begins again.
+    if (rc !== VM_FAULT_OOM || !noFrameFree(k, vma) || round === MAX_RECLAIM_RETRIES) return rc;
+    sim.call(a, AT_RECLAIM, vpn, vma, flags, round);
+    const freed = yield* tryToFreePages(k, a, vma, true);
     sim.ret(a);
-    if (rc >= 0) return rc;
-  }
-  const e = tables.entry(k.root[mm], vpn), kind = e < 0 ? PTE_NONE : tables.kind[e];
-  switch (kind & PTE_KIND) {
-    case PTE_NONE: {
-      if (k.vmas.isFile(vma)) return yield* fileFault(k, a, mm, vma, vpn, flags);
-      const n = yield* doAnonymousPages(k, a, mm, vma, vpn, vpn + 1, flags);
-      return n < 0 ? -n : VM_FAULT_DONE;
-    }
-    case PTE_PRESENT:
-      if ((write || flags & FAULT_FLAG_UNSHARE) && !(kind & PTE_WRITE)) {
-        return yield* doWpPage(k, a, mm, vma, vpn, flags);
-      }
-      tables.kind[e] |= PTE_YOUNG;
-      return VM_FAULT_DONE;
-    case PTE_DEVICE:
-      // migrate_to_ram() works on the address space: the vma's lock alone is not enough.
-      if (flags & FAULT_FLAG_VMA_LOCK) return VM_FAULT_RETRY;
-      return yield* devicePrivateFault(k, a, mm, vma, vpn, flags);
-    case PTE_SWAP: {
-      sim.call(a, AT_SWAP_IN, vpn, vma, flags);
-      const rc = yield* swapIn(k, a, mm, vma, vpn, flags);
-      sim.ret(a);
-      // A write to a page that came back shared goes on to its copy in the same fault.
-      if (rc !== VM_FAULT_DONE || !write || (tables.kind[e] & (PTE_KIND | PTE_WRITE)) !== PTE_PRESENT) {
-        return rc;
-      }
-      return yield* doWpPage(k, a, mm, vma, vpn, flags);
-    }
-    case PTE_EXCLUSIVE:
-      return yield* removeExclusiveEntry(k, a, mm, vma, vpn);
-    case PTE_MIGRATION:
-      sim.call(a, AT_WAIT_MIGRATION, vpn, tables.pfn[e]);
-      yield* pages.waitUnlocked(a, tables.pfn[e]);
-      sim.ret(a);
-      return VM_FAULT_DONE;
-    case PTE_POISON:
-      return VM_FAULT_SIGBUS;
-    default:
-      throw new Error(`entry of kind ${kind & PTE_KIND} at page ${vpn}`);
+    if (!freed) return rc;
   }
 }
 

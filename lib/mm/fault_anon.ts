@@ -3,6 +3,7 @@
  * @module
  */
 import { allocPage } from "./alloc.ts";
+import { allocPageSlow } from "./direct_reclaim.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import type { Kernel } from "./kernel.ts";
@@ -20,6 +21,7 @@ export const FAULT_FLAG_UNSHARE = 16;
 /** A run of faults of the program itself: each takes and gives back the lock of its vma. */
 export const FAULT_FLAG_USER = 8;
 
+const AT_RECLAIM = site("anonymous fault: no page is free");
 const AT_ALLOCATED = site("anonymous fault: page allocated, not yet mapped");
 const AT_PTL = site("anonymous fault: waiting for the page-table lock");
 
@@ -77,7 +79,9 @@ export function* doAnonymousPages(
   const { sim, pages, tables, vmas, cost, phase } = k, { spans } = sim;
   const user = (flags & FAULT_FLAG_USER) !== 0, write = (flags & FAULT_FLAG_WRITE) !== 0;
   let leaf = tables.leaf(k.root[mm], vpn);
-  for (let v = vpn; v < end; v++) {
+  // With fewer frames than pages the last of them would reclaim the first before those are written to.
+  const stop = write && user ? Math.min(end, vpn + Math.max(1, k.nodes.free(k.nodes.allowed(vma)))) : end;
+  for (let v = vpn; v < stop; v++) {
     if (user) {
       // Between two faults nothing is held, and whatever changes is for the caller to look at: it stops, not we.
       if (v > vpn && sim.due(a)) return v - vpn;
@@ -100,6 +104,13 @@ export function* doAnonymousPages(
     let pfn = ZERO_PFN;
     if (write) {
       pfn = allocPage(k, a, vma, v);
+      if (pfn < 0) {
+        if (user) vmas.faulting[vma]++;
+        sim.call(a, AT_RECLAIM, v, vpn, end, flags);
+        pfn = yield* allocPageSlow(k, a, vma, v, true);
+        sim.ret(a);
+        if (user) k.vmaEndRead(vma);
+      }
       if (pfn < 0) {
         if (user) spans.end(a, k.kindCpuFault, 0);
         return v > vpn ? v - vpn : -VM_FAULT_OOM;
@@ -131,5 +142,5 @@ export function* doAnonymousPages(
       sim.progress++;
     }
   }
-  return end - vpn;
+  return stop - vpn;
 }

@@ -7,7 +7,8 @@ import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
-import { EAGAIN, EBUSY, ENOMEM } from "./errno.ts";
+import { MAX_RECLAIM_RETRIES, noFrameFree, tryToFreePages } from "./direct_reclaim.ts";
+import { EAGAIN, ENOMEM } from "./errno.ts";
 import { restoreExclusiveEntry } from "./exclusive_entry.ts";
 import { copyHuge, splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
@@ -43,6 +44,7 @@ const AT_NOTIFY = site("fork: notifying");
 const AT_TABLE = site("fork: before a table");
 const AT_PTL = site("fork: waiting for a page-table lock");
 const AT_ENTRY = site("fork: between entries");
+const AT_RECLAIM = site("fork: no page is free for a copy");
 const AT_UNDO = site("fork: undoing");
 
 /**
@@ -152,7 +154,7 @@ function* copyTable(
   sim.call(a, AT_PTL, vma, copy, start, end);
   yield* k.waitPtl(a, from);
   sim.ret(a);
-  let copied = 0;
+  let copied = 0, round = 0;
   for (let v = start; v < end; v++) {
     if (sim.grain === 1 && sim.due(a)) {
       k.ptlHold(from);
@@ -171,8 +173,18 @@ function* copyTable(
       continue;
     }
     const rc = copyEntry(k, a, vma, copy, v, e, to + (v & 511));
-    if (rc === -EBUSY) continue;
+    if (rc === -ENOMEM && noFrameFree(k, copy) && round++ < MAX_RECLAIM_RETRIES) {
+      // A pinned page needs its copy now. The locks are given up for that, and the entry is looked at again (-EAGAIN).
+      sim.call(a, AT_RECLAIM, vma, copy, v, end);
+      const freed = yield* tryToFreePages(k, a, copy, true);
+      yield* k.waitPtl(a, from);
+      sim.ret(a);
+      if (!freed) return rc;
+      v--;
+      continue;
+    }
     if (rc !== 0) return rc;
+    round = 0;
     copied++;
   }
   k.ptlSpend(a, from, k.phase.pte, copied * k.cost.protectPageNs);

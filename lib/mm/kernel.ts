@@ -8,6 +8,7 @@ import { Locks } from "../sim/locks.ts";
 import { defineRevert } from "../sim/revert.ts";
 import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
 import type { Mapping } from "./anon_vma.ts";
+import { Reclaim } from "./direct_reclaim.ts";
 import { Inodes } from "./inodes.ts";
 import { Nodes } from "./numa.ts";
 import { Notifiers } from "./notifier.ts";
@@ -134,6 +135,8 @@ export class Kernel {
   faultAroundPages: number;
   /** Swap. */
   readonly swap: SwapSlots;
+  /** Where reclaim stands. */
+  readonly reclaim: Reclaim;
   /** Who is told of changes. */
   readonly notifiers: Notifiers;
   /** Translation caches of the CPUs. */
@@ -220,6 +223,7 @@ export class Kernel {
     this.faultAroundPages = spec.faultAroundPages;
     this.inodes = new Inodes(sim, spec.inodes, spec.pageTables);
     this.swap = new SwapSlots(sim, spec.swapPages, spec.wordsPerPage);
+    this.reclaim = new Reclaim(sim);
     this.vmas.onMap = (inode) => this.inodes.get(inode);
     this.vmas.onUnmap = (inode) => this.inodes.put(this, Math.max(0, sim.current), inode);
     this.notifiers = new Notifiers(sim, spec.processes, cost.notifierNs);

@@ -159,6 +159,22 @@ export class Nodes {
     return this.takeBy(policy, this.cpuNode[a], vma < 0 ? 0 : this.interleaveIndex(vma, vpn, huge), huge);
   }
 
+  /** The nodes from which a page for a vma (-1 for none) may come, a bit each: all, unless a policy binds it. */
+  allowed(vma: number): number {
+    if (vma < 0) return this.all;
+    const policy = this.vmas.policy[vma] || this.policy[this.vmas.mm[vma]];
+    return policyMode(policy) === MPOL_BIND ? policyMask(policy) : this.all;
+  }
+
+  /** Free frames of some nodes, a bit each. */
+  free(mask: number): number {
+    let free = 0;
+    for (let n = 0; n < this.count; n++) {
+      if (mask & (1 << n)) free += this.zones[n].end - this.zones[n].start - this.pages.used(this.zones[n]);
+    }
+    return free;
+  }
+
   /** A page's place among those that are interleaved: by its offset in what is mapped, in units of its size. */
   interleaveIndex(vma: number, vpn: number, huge: boolean): number {
     const { vmas } = this, unit = huge ? 512 : 1;

@@ -389,12 +389,9 @@ export class Pages {
 
   /** Copies the modelled content of a page. */
   copy(dst: number, src: number): void {
-    if (this.wordsPerPage === 1) this.word[dst] = this.word[src];
-    else {this.word.copyWithin(
-        dst * this.wordsPerPage,
-        src * this.wordsPerPage,
-        (src + 1) * this.wordsPerPage,
-      );}
+    const n = this.wordsPerPage;
+    if (n === 1) this.word[dst] = this.word[src];
+    else this.word.copyWithin(dst * n, src * n, (src + 1) * n);
   }
 
   /** Drops a reference: put_page(). The last one frees the page; a device's memory goes back to its owner. */
@@ -432,7 +429,12 @@ export class Pages {
     if (!(this.flags[pfn] & PG_LOCKED)) throw new Error(`page ${pfn} is unlocked but was not locked`);
     this.watch?.pageUnlocked(pfn);
     this.flags[pfn] &= ~PG_LOCKED;
-    this.sim.wake(this.queues[pfn & (PAGE_QUEUES - 1)]);
+    this.sim.wake(this.unlockQueue(pfn));
+  }
+
+  /** The queue on which those sleep who wait for a page's lock. */
+  unlockQueue(pfn: number): Wait {
+    return this.queues[pfn & (PAGE_QUEUES - 1)];
   }
 
   /** Sleeps until the page is seen unlocked; it may be locked again by then. */
@@ -442,6 +444,6 @@ export class Pages {
     this.watch?.pageAwaited(a, pfn);
     if (!(this.flags[pfn] & PG_LOCKED)) return;
     this.sim.mark(a, AT_PAGE_LOCK, pfn);
-    yield this.queues[pfn & (PAGE_QUEUES - 1)];
+    yield this.unlockQueue(pfn);
   }
 }

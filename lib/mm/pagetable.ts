@@ -91,6 +91,11 @@ export class PageTables {
     return this.count[1];
   }
 
+  /** Number of tables that can still be made. */
+  get spare(): number {
+    return this.capacity - this.count[1];
+  }
+
   /**
    * Makes an empty tree.
    *

@@ -169,7 +169,7 @@ describe("when memory is short", () => {
   });
 
   test("a machine that is full says OOM, and is whole again after munmap()", () => {
-    const k = smallKernel({ memory: "64 KiB" }), mm = k.newMm();
+    const k = smallKernel({ memory: "64 KiB", swapPages: 0 }), mm = k.newMm();
     run(k, mmap(k, 0, mm, BASE, 30, RW));
     const { signals } = access(k, mm, BASE, 30, 1);
     expect([...signals.keys()]).toEqual(Array.from({ length: 15 }, (_, i) => BASE + 15 + i));

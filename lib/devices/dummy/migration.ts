@@ -3,7 +3,6 @@
  * them when it goes.
  * @module
  */
-import { allocPage } from "../../mm/alloc.ts";
 import { allocAndCopy } from "../../hmm/copy.ts";
 import { evictOnce } from "../../hmm/evict.ts";
 import {
@@ -105,9 +104,7 @@ export function* migrateOne(
     // A hole is collected both ways, but only to the device is there anything to make of it.
     const wanted = toDevice ? m.cpages : countPages(m, n);
     sim.call(a, AT_COPY, start, end, batch.slot, toDevice ? 1 : 0);
-    const { copier, k, memory } = d,
-      alloc = (by: number) => toDevice ? memory!.alloc(by) : allocSystem(d, by);
-    yield* allocAndCopy(k, a, m, batch, batches, copier, alloc, toDevice);
+    yield* allocAndCopy(d.k, a, m, batch, batches, d.copier, toDevice ? d.memory : undefined, toDevice);
     sim.ret(a);
     lost = faultPage >= 0 && cannotCome(m, n);
     sim.call(a, AT_PAGES, start, end, batch.slot, toDevice ? 1 : 0);
@@ -153,13 +150,6 @@ function cannotCome(m: MigrateVma, n: number): boolean {
     }
   }
   return false;
-}
-
-/** A locked page of system memory, or -1. */
-export function allocSystem(d: DummyDevice, a: number): number {
-  const pfn = allocPage(d.k, a);
-  if (pfn >= 0 && !d.k.pages.trylock(pfn)) throw new Error(`free page ${pfn} is locked`);
-  return pfn;
 }
 
 /** Brings a mirror in step with a migration that its notifier let pass as its own. The driver's lock is held. */
