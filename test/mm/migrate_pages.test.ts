@@ -278,7 +278,11 @@ describe("migratePages()", () => {
 
 describe("memory policies", () => {
   test("bind takes pages of its nodes alone, the nearest first, and none when they are full", () => {
-    const { p, rules } = small({ memory: undefined, nodes: [{ memory: "1 MiB" }, { memory: "64 KiB" }], swapPages: 0 });
+    const { p, rules } = small({
+      memory: undefined,
+      nodes: [{ memory: "1 MiB" }, { memory: "64 KiB" }],
+      swapPages: 0,
+    });
     const heap = p.mmap("128 KiB");
     expect(p.mbind(heap, "bind", [1])).toBe(0);
     const signals = p.write(heap, 1);

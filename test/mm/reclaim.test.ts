@@ -280,7 +280,7 @@ describe("reclaim is entered only where sleeping is allowed", () => {
     const { k, mm } = tight(16, 40, 24);
     access(k, mm, BASE, 16, 1);
     k.sim.enterAtomic(0);
-    expect(() => run(k, tryToFreePages(k, 0))).toThrow("would sleep in an atomic context: direct reclaim");
+    expect(() => run(k, tryToFreePages(k, 0))).toThrow("would sleep where it must not: direct reclaim");
     k.sim.exitAtomic(0);
     expect(run(k, tryToFreePages(k, 0))).toBe(true);
     expect(run(k, tryToFreePages(k, 0))).toBe(false); // there are free frames now
