@@ -85,10 +85,14 @@ export function* deviceAccess(
       }
       if (++fruitless > MOST_FRUITLESS_FAULTS) {
         throw new LivelockError(
-          `livelock: page ${v} was faulted ${MOST_FRUITLESS_FAULTS} times for a ${
-            write ? "write" : "read"
-          }, and the ` +
-            "device's table still does not allow it; does the driver ask for HMM_PFN_REQ_WRITE when it must write?",
+          `livelock: the driver's fault returned 0 for page ${v} ${MOST_FRUITLESS_FAULTS} times in a row, and the ` +
+            `device's table still does not let it ${
+              write ? "write" : "read"
+            } there. A fault that returns 0 must have ` +
+            "entered the page: fill a range with hmmRangeFault, then call map(range) on the device's table under the " +
+            `driver's lock${
+              write ? "; for a write ask for HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE" : ""
+            }. Return a negated errno for a page that cannot be had.`,
         );
       }
       // A fault serves its granule as far as the vma reaches; the layout is read without a lock, so if a neighbour

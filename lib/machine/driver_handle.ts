@@ -4,9 +4,11 @@
  */
 import { checkOptions, checkWord, during, wholeNumber } from "../arguments.ts";
 import { deviceAccess } from "../devices/access.ts";
+import { Presence } from "../devices/presence.ts";
 import type { DeviceTable } from "../devices/table.ts";
 import { UsageError } from "../errors.ts";
 import { AccessResult } from "../mm/access.ts";
+import { ENODEV } from "../mm/errno.ts";
 import type { Invalidation, NotifierOps } from "../mm/notifier.ts";
 import { VPN_END } from "../mm/pagetable.ts";
 import { compileDevice } from "../profiles/costs.ts";
@@ -22,6 +24,7 @@ import { told } from "./thread.ts";
 import type { Workload } from "./workload.ts";
 import { INSPECT } from "../record/inspect.ts";
 
+const AT_UNPLUG = site("driver's device: being removed");
 const AT_HARDWARE = site("driver's device: before a store");
 
 /** A driver bound to a process: its device's operations for actors of a race, and workloads for runs. */
@@ -32,6 +35,7 @@ export class DriverHandle {
   readonly process: Process;
   private readonly tables: WatchedTable[] = [];
   private readonly bound: Bound;
+  private readonly presence: Presence;
   private readonly machine: Machine;
   private readonly cost: DeviceCosts;
   private readonly raise: (r: DriverFault) => Proc<number>;
@@ -51,6 +55,7 @@ export class DriverHandle {
     const cost = this.cost = during(`bind driver "${name}": profile`, () => compileDevice(profile));
     this.machine = process.machine;
     const sub = this.bound = new Bound(k, process.mm);
+    this.presence = new Presence(sim, sim.state.unique(`presence.driver ${name}`).slice("presence.".length));
     const mutexes: number[] = [];
     const kernel: DriverKernel = {
       mutex(what) {
@@ -120,10 +125,12 @@ export class DriverHandle {
   /** A device fault of pages, with its latency recorded. */
   private *service(start: number, end: number, write: boolean): Proc<number> {
     const { sim } = this.bound.k, a = sim.current, kind = sim.spans.kind("device fault");
+    if (!this.presence.enter()) return -ENODEV;
     sim.spans.begin(a, kind, start);
     sim.spend(a, sim.spans.phase("device fault service"), this.cost.faultNs);
     const rc = yield* told(sim, this.raise({ start, end, write }));
     sim.spans.end(a, kind, end - start);
+    this.presence.exit();
     return rc;
   }
 
@@ -137,6 +144,33 @@ export class DriverHandle {
   *fault(region: Region, write: boolean = false): Proc<number> {
     checkRegion("fault", region, this.process);
     return yield* this.service(region.vpn, region.vpn + region.pages, write);
+  }
+
+  /**
+   * Takes the driver from the process for good: waits for faults that are under way, ends the subscription, empties the
+   * device's tables. From now on faults are -ENODEV; `drv.bind(process)` makes a new one.
+   *
+   * @returns 0, or -ENODEV when that was done before, or another actor is at it
+   */
+  *unplug(): Proc<number> {
+    return yield* told(this.bound.k.sim, this.remove());
+  }
+
+  /** What {@link unplug} does. */
+  private *remove(): Proc<number> {
+    const { presence, tables, bound: { k: { sim, notifiers }, sub } } = this, a = sim.current;
+    if (sim.due(a)) {
+      sim.mark(a, AT_UNPLUG, sub);
+      yield DUE;
+    }
+    if (!presence.leave()) return -ENODEV;
+    sim.call(a, AT_UNPLUG, sub);
+    yield* presence.drain(a);
+    yield* notifiers.remove(a, sub);
+    sim.ret(a);
+    for (const { table } of tables) table.reset();
+    presence.gone();
+    return 0;
   }
 
   /**

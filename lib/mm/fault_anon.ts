@@ -18,6 +18,8 @@ export const FAULT_FLAG_REMOTE = 2;
 export const FAULT_FLAG_VMA_LOCK = 4;
 /** The page is wanted for reading but by a pin that stays: copies that could come later are made now. */
 export const FAULT_FLAG_UNSHARE = 16;
+/** The mmap lock may be let go to wait for a page that is locked: the fault then is VM_FAULT_RETRY, and the lock is gone. */
+export const FAULT_FLAG_ALLOW_RETRY = 32;
 /** A run of faults of the program itself: each takes and gives back the lock of its vma. */
 export const FAULT_FLAG_USER = 8;
 
@@ -53,6 +55,24 @@ export function prepareAnon(k: Kernel, a: number, vma: number, flags: number): b
     k.vmas.prepareAnon(vma);
     k.locks.readUnlock(a, lock);
   } else k.vmas.prepareAnon(vma);
+  return true;
+}
+
+/**
+ * Locks a page for a fault: folio_lock_or_retry(). With FAULT_FLAG_ALLOW_RETRY a page that somebody else has locked is
+ * waited for without the mmap lock.
+ *
+ * @returns false when the mmap lock was let go, and the page is not locked
+ */
+export function* lockOrRetry(k: Kernel, a: number, mm: number, pfn: number, flags: number): Proc<boolean> {
+  const { pages } = k;
+  if (flags & FAULT_FLAG_ALLOW_RETRY) {
+    if (pages.trylock(pfn)) return true;
+    k.locks.readUnlock(a, k.mmapLock(mm));
+    yield* pages.waitUnlocked(a, pfn);
+    return false;
+  }
+  while (!pages.trylock(pfn)) yield* pages.waitUnlocked(a, pfn);
   return true;
 }
 

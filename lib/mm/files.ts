@@ -10,7 +10,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
 import { EINVAL, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from "./errno.ts";
-import { FAULT_FLAG_WRITE, mapAnon, prepareAnon } from "./fault_anon.ts";
+import { FAULT_FLAG_WRITE, lockOrRetry, mapAnon, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_LOCKED } from "./pages.ts";
@@ -110,7 +110,12 @@ export function* fileFault(
   // The cache may lose the page while we wait: a reference of ours keeps it.
   pages.refcount[cached]++;
   sim.call(a, AT_PTL, vpn, cached, own, flags);
-  while (!pages.trylock(cached)) yield* pages.waitUnlocked(a, cached);
+  if (!(yield* lockOrRetry(k, a, mm, cached, flags))) {
+    sim.ret(a);
+    if (own >= 0) pages.put(a, own);
+    pages.put(a, cached);
+    return VM_FAULT_RETRY;
+  }
   const leaf = tables.leafAlloc(k.root[mm], vpn);
   if (leaf >= 0) yield* k.waitPtl(a, leaf);
   sim.ret(a);

@@ -10,7 +10,7 @@ import { transferNs } from "../profiles/transfer.ts";
 import { type Proc, type Sim, site } from "../sim/sim.ts";
 import { PAGE_SIZE } from "../units.ts";
 import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
-import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
+import { FAULT_FLAG_WRITE, lockOrRetry, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU } from "./pages.ts";
 import {
@@ -160,7 +160,8 @@ export class SwapSlots {
  *
  * A slot that one entry names is read straight into a page of its own; a shared one goes through the swap cache.
  *
- * @returns VM_FAULT_DONE; the caller looks again, since a write may still have to copy
+ * @returns VM_FAULT_DONE; the caller looks again, since a write may still have to copy. VM_FAULT_RETRY as
+ * {@link lockOrRetry} has it
  */
 export function* swapIn(
   k: Kernel,
@@ -182,7 +183,11 @@ export function* swapIn(
     if (cached) swap.read(k, a, slot, pfn, true);
   }
   sim.call(a, AT_LOCK, vpn, pfn, slot, cached ? 1 : 0);
-  while (!pages.trylock(pfn)) yield* pages.waitUnlocked(a, pfn);
+  if (!(yield* lockOrRetry(k, a, mm, pfn, flags))) {
+    sim.ret(a);
+    pages.put(a, pfn);
+    return VM_FAULT_RETRY;
+  }
   yield* k.waitPtl(a, leaf);
   sim.ret(a);
   // While we waited the slot may have got other content: by its page in the swap cache, or by its only entry, it is known.

@@ -11,7 +11,7 @@ import {
 import { machine } from "../../lib/machine/machine.ts";
 import { HMM_PFN_REQ_FAULT } from "../../lib/hmm/range.ts";
 import type { Region } from "../../lib/machine/process.ts";
-import { EBUSY } from "../../lib/mm/errno.ts";
+import { EBUSY, ENODEV } from "../../lib/mm/errno.ts";
 
 const munmapRace = litmus("device fault against munmap", { pages: 1 }, ({ t, dev, A }) => ({
   P0: () => dev.fault(A, true),
@@ -157,6 +157,26 @@ test("a user's own driver holds against munmap, and does not without its retry",
   await needs(race, "read retry", "staleStore");
 });
 
+test("a user's own driver can be taken from its process while it faults; nothing is mapped afterwards", async () => {
+  const race = litmus("own driver is unplugged", { pages: 1, drv: own }, ({ m, t, dev, A }) => ({
+    P0: () => dev.fault(A),
+    P1: () => dev.unplug(),
+    P2: () => t.munmap(A),
+    HW: () => dev.walkAndStore(A, 1),
+    never: { staleStore: () => dev.storedToFreed() },
+    finally: {
+      nothing: () => dev.text(A) === ".",
+      gone: () => m.complete(dev.fault(A)) === -ENODEV && m.complete(dev.unplug()) === -ENODEV,
+    },
+  }));
+  const found = await explore(race, { maxStates: 100_000 });
+  expect([found.violated, found.found.exhaustive]).toEqual([undefined, true]);
+  const m = machine({ memory: "1 MiB" }), p = m.process(), heap = p.mmap("8 KiB"), dev = own.bind(p);
+  await m.run({ dev: dev.stream(heap) });
+  expect([dev.text(heap), p.complete(dev.unplug()), dev.text(heap)]).toEqual(["rr", 0, ".."]);
+  expect((await m.run({ dev: dev.stream(heap) })).actors[0].signals).toBe(2);
+});
+
 /** A driver that keeps its lock on one side only, or on none. */
 function careless(inFault: boolean, inInvalidate: boolean) {
   return driver("careless", {
@@ -224,5 +244,7 @@ test("two devices that take one page from each other for ever are called a livel
 test("a driver that never asks for writing is told so, instead of faulting for ever", async () => {
   const m = machine({ memory: "1 MiB" }), p = m.process(), heap = p.mmap("4 KiB");
   const stream = own.bind(p).stream(heap, { write: true });
-  await expect(m.run({ dev: stream })).rejects.toThrow(/does the driver ask for HMM_PFN_REQ_WRITE/);
+  await expect(m.run({ dev: stream })).rejects.toThrow(
+    /fault returned 0 .* must have entered the page: .* ask for HMM_PFN_REQ_FAULT \| HMM_PFN_REQ_WRITE/,
+  );
 });

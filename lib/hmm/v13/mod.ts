@@ -14,7 +14,8 @@
  * restore". Without them an invalidation that waited goes on to the mirrors, waits for every range lock of its range that
  * came before it, and lets locks that come after it wait.
  *
- * **What is not reproduced of 2016.** There is no `notifierEra`: below, the machine is Linux 6.12.
+ * **What is not reproduced of 2016.** There is no `notifierEra`: below, the machine is Linux 6.12, and that decides which
+ * invalidation comes when, with which range, and how often. A trace of what a mirror hears is one of 6.12, not of 2016.
  * - `invalidate_page` came after the change of the entry, outside of start and end. Here every change lies between
  *   `invalidate_range_start` and `_end`, also those of one page.
  * - There were list notifiers only. Here the interval notifiers of a range are called before HMM's.
@@ -23,12 +24,19 @@
  * - An invalidation could always sleep. One of today that must not (the OOM reaper's) is refused with -EAGAIN while the
  *   address space has a mirror.
  * - The end of a process told mirrors nothing. Here they hear one invalidation of everything, then the unmapping.
- * - A fault could let mmap_sem go to wait for a page; faults of the model keep it, so `hmmVmaFault` always returns true.
- *   Callers should still look.
+ * - `hmmVmaFault` lets mmap_sem go for a page in swap or of a file that somebody has locked, and returns false. A fault of
+ *   the CPU waits for such a page with its lock held, where 2016 let it go too.
+ * - A fault of the CPU had mmap_sem, and `munmap()` kept it alone to its end. Here a fault takes the lock of its area (6.4),
+ *   and `munmap()` goes on beside readers once its areas are gone (4.20): a device can hold mmap_sem while the pages go.
+ * - A write to a shared page was let through when no other entry mapped it. Here a page is marked as one process's alone
+ *   (5.19), so some writes copy that did not, and the other way round.
+ * - Of threads that fault on one device page, each held a reference and could keep the others from migrating it. That is
+ *   mended here as in 6.15; `revert: ["fault page lock"]` brings it back.
  * - An area that `remap_pfn_range()` made (VM_PFNMAP, VM_IO) does not exist in the model; hugetlb and `vm_insert_page()` do.
  * - `hmm->sequence` counted invalidations and nobody read it: it is left out.
  * - `devm_memremap_pages()` with its flags, `is_addressable_page()` and the safety net in `free_hot_cold_page()` (patches
- *   1 to 8) are the model's own device memory: see `hmmDevmemAdd`.
+ *   1 to 8) are the model's own device memory: see `hmmDevmemAdd`. `hmmDevmemRemove` could also sleep until the last page
+ *   was free; here it returns false, and the driver calls again.
  * @module
  */
 export {

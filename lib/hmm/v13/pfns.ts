@@ -6,7 +6,7 @@
  */
 import { EINVAL, VM_FAULT_DONE, VM_FAULT_RETRY } from "../../mm/errno.ts";
 import { handleMmFault } from "../../mm/fault.ts";
-import { FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE } from "../../mm/fault_anon.ts";
+import { FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_REMOTE, FAULT_FLAG_WRITE } from "../../mm/fault_anon.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { ZERO_PFN } from "../../mm/pages.ts";
 import {
@@ -118,13 +118,12 @@ function* walk(
         break;
       }
       const write = (asked & HMM_PFN_WRITE) !== 0n && (vma.vmFlags & VM_WRITE) !== 0;
-      const flags = FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0);
+      const flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | (write ? FAULT_FLAG_WRITE : 0);
       sim.call(a, AT_FAULT, v, end, foldPfns(pfns, i), vma.row);
       const rc = yield* handleMmFault(k, a, mm, vma.row, v, flags);
       sim.ret(a);
       if (rc === VM_FAULT_RETRY) {
         pfns.fill(0n, i, end - start);
-        vma.vmMm.upRead();
         return false;
       }
       if (rc !== VM_FAULT_DONE) {
@@ -185,7 +184,7 @@ export function* hmmVmaGetPfns(
  * mmap_sem is held for reading. An entry that carries FAULT is faulted in, for writing if it carries WRITE too; every
  * entry comes out as {@linkcode hmmVmaGetPfns} has it, or ERROR where the fault failed. Nothing is faulted where the area
  * cannot be read, and where it cannot be written an entry comes out without WRITE. Pages on their way elsewhere are waited
- * for; a page in device memory is reported and stays there. A range not within the area is left as it was, a special one
+ * for with mmap_sem held; a page in swap or of a file that somebody has locked is waited for without it; a page in device memory is reported and stays there. A range not within the area is left as it was, a special one
  * filled with SPECIAL. To be used with a range monitor: under a range lock it waits for ever as soon as a fault has to
  * invalidate.
  *
@@ -193,7 +192,8 @@ export function* hmmVmaGetPfns(
  * @param start first page
  * @param end page past the last
  * @param pfns one entry a page: requests in, results out
- * @returns true when mmap_sem is still held; false when it was let go: look the area up and try again
+ * @returns true when mmap_sem is still held; false when it was let go to wait for a page: the entries from there on are 0;
+ * take it again, look the area up, fill the requests in and try again
  *
  * @example
  * ```ts

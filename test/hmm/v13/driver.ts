@@ -90,7 +90,11 @@ export class Driver2016 {
         return false;
       }
       yield* v13.hmmVmaRangeMonitorStart(range, vma, r.vpn, end, true);
-      if (yield* v13.hmmVmaFault(vma, r.vpn, end, pfns)) mm.upRead();
+      if (!(yield* v13.hmmVmaFault(vma, r.vpn, end, pfns))) {
+        yield* v13.hmmVmaRangeMonitorEnd(range);
+        continue;
+      }
+      mm.upRead();
       if (yield* this.commit(r.vpn, pfns, () => v13.hmmVmaRangeMonitorEnd(range))) return true;
     }
   }

@@ -5,15 +5,15 @@ import { makeDeviceExclusiveRange } from "../../../lib/hmm/exclusive.ts";
 import { hmmPfnToPage } from "../../../lib/hmm/v13/flags.ts";
 import * as v13 from "../../../lib/hmm/v13/mod.ts";
 import { machine } from "../../../lib/machine/machine.ts";
-import type { Process, Region } from "../../../lib/machine/process.ts";
+import { type Process, Region } from "../../../lib/machine/process.ts";
 import { DeviceThread } from "../../../lib/machine/thread.ts";
 import { EINVAL } from "../../../lib/mm/errno.ts";
 import { forkMm } from "../../../lib/mm/fork.ts";
 import { madvise } from "../../../lib/mm/madvise.ts";
 import { mmap } from "../../../lib/mm/mmap.ts";
-import { VM_HUGETLB, VM_MIXEDMAP, VM_READ, VM_WRITE } from "../../../lib/mm/vma.ts";
-import { DUE, site } from "../../../lib/sim/sim.ts";
-import { steps } from "../../../lib/sim/runners.ts";
+import { VM_HUGETLB, VM_MIXEDMAP, VM_READ, VM_SHARED, VM_WRITE } from "../../../lib/mm/vma.ts";
+import { DUE, type Proc, site } from "../../../lib/sim/sim.ts";
+import { complete, steps } from "../../../lib/sim/runners.ts";
 import { bench, migrate } from "./driver.ts";
 
 const NAMES = {
@@ -157,6 +157,53 @@ test("a fault that fails is ERROR, and the others are done", () => {
   m.kernel.sim.injectFailure("page allocation", 1_000_000);
   expect(fault(p, r, [F | W, F])).toBe("X VR");
 });
+
+test.each(["swap", "a file"])(
+  "a page of %s that is locked is waited for without mmap_sem, and the caller tries again",
+  (what) => {
+    const { m, p, r: anonymous } = bench(2), { kernel: k } = m, { pages, locks, sim } = k;
+    const shared = (): Region => {
+      const inode = k.inodes.make(2), flags = VM_READ | VM_WRITE | VM_SHARED;
+      const vpn = m.complete(mmap(k, 0, p.mm, 512, 2, flags, inode));
+      return new Region(p, vpn, 2);
+    };
+    const r = what === "swap" ? anonymous : shared();
+    p.write(r, 1);
+    let page: number;
+    if (what === "swap") {
+      // The page is in the swap cache for the sake of a child, locked by whoever reads or writes it.
+      m.complete(madvise(k, 0, p.mm, r.vpn, 1, "pageout"));
+      p.fork();
+      const slot = k.tables.pfn[k.tables.entry(k.root[p.mm], r.vpn)];
+      page = pages.take(k.ram);
+      k.swap.read(k, 0, slot, page, true);
+      pages.put(0, page);
+    } else {
+      page = k.tables.pfn[k.tables.entry(k.root[p.mm], r.vpn)];
+      m.complete(madvise(k, 0, p.mm, r.vpn, 1, "dontneed"));
+    }
+    pages.trylock(page);
+    const mm = new v13.MmStruct(p), lock = k.mmapLock(p.mm), said: string[] = [];
+    function* device(): Proc {
+      for (let held = false; !held;) {
+        const pfns = BigUint64Array.of(F | W, F);
+        yield* mm.downRead();
+        held = yield* v13.hmmVmaFault(v13.findVma(mm, r.vpn)!, r.vpn, r.vpn + 2, pfns);
+        said.push(`${held}: ${text(pfns)}`);
+        if (held) mm.upRead();
+      }
+    }
+    function* holder(): Proc {
+      // It would wait for ever for a device that keeps mmap_sem.
+      yield* locks.lock(2, lock);
+      locks.unlock(2, lock);
+      pages.unlock(page);
+    }
+    complete(sim, [{ a: 1, proc: device() }, { a: 2, proc: holder() }]);
+    expect(said).toEqual(["false: 0 0", what === "swap" ? "true: VRW VR" : "true: VRW VRW"]);
+    expect(p.read(r)).toEqual([1, 2]);
+  },
+);
 
 test("a fault swaps in, and brings nothing back from a device", () => {
   const { m, p, r } = bench(3), devmem = new v13.HmmDevmem(), mm = new v13.MmStruct(p);
