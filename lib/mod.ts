@@ -59,6 +59,8 @@ export { checkProfile, type Profile, profile, profileNames, withParameters } fro
 // --- machines, processes, runs -----------------------------------------------------------------------------------------
 export type { Device, DeviceSpec, DriverThread } from "./devices/device.ts";
 export type { DummyOptions, DummySpec } from "./devices/dummy/spec.ts";
+export type { GpuOptions, GpuSpec, ReplayPolicy } from "./devices/gpu/spec.ts";
+export { BlockRuns, type Grid } from "./devices/gpu/launch.ts";
 export type { AnyDeviceSpec, DeviceChoice, DeviceOf } from "./devices/kinds.ts";
 export type { NodeOptions, NodeSpec } from "./machine/nodes.ts";
 export type { BindOptions, Mempolicy, Moved, MoveOptions } from "./machine/placement.ts";
@@ -84,6 +86,13 @@ export {
 
 // --- workloads ---------------------------------------------------------------------------------------------------------
 export { type HotplugOptions, plug, unplug, vanish } from "./workloads/hotplug.ts";
+export {
+  type GpuStep,
+  launch,
+  type LaunchOptions,
+  streamGrid,
+  type StreamGridOptions,
+} from "./workloads/launch.ts";
 export { replayTrace } from "./workloads/replay.ts";
 export { repeat, type RepeatOptions } from "./workloads/repeat.ts";
 export { scatter } from "./workloads/scatter.ts";
@@ -245,6 +254,18 @@ export type { Census, SpaceCount } from "./check/census.ts";
 export type { Checker, Hooks, Scene, Where } from "./check/mod.ts";
 export type { DevicePhases, DummyDevice } from "./devices/dummy/device.ts";
 export type { DummyMirror } from "./devices/dummy/mirror.ts";
+export type { Chunks } from "./devices/gpu/chunks.ts";
+export type { Gpu, GpuPhases } from "./devices/gpu/device.ts";
+export type { GpuDriver } from "./devices/gpu/driver.ts";
+export type { FarFaults } from "./devices/gpu/far_fault.ts";
+export type { FaultBuffer } from "./devices/gpu/fault_buffer.ts";
+export type { Front } from "./devices/gpu/front.ts";
+export type { Hints } from "./devices/gpu/hints.ts";
+export type { GpuMirror } from "./devices/gpu/mirror.ts";
+export type { BatchRow, GpuRecords } from "./devices/gpu/records.ts";
+export type { BlockWork } from "./devices/gpu/service.ts";
+export type { Residents } from "./devices/gpu/sm.ts";
+export type { Utlbs } from "./devices/gpu/utlb.ts";
 export type { DeviceTable } from "./devices/table.ts";
 export type { Batch, Batches } from "./hmm/batches.ts";
 export type { DeviceMemory } from "./hmm/devmem.ts";

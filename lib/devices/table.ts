@@ -49,10 +49,16 @@ export class DeviceTable {
    * @returns how many entries were made; -1 when no table is left
    */
   map(start: number, pfns: Uint32Array, n: number): number {
-    let made = 0;
+    const { deviceTables } = this.k;
+    let made = 0, leaf = -1, above = -1;
     for (let i = 0; i < n; i++) {
       if (!(pfns[i] & HMM_PFN_VALID)) continue;
-      if (!this.put(start + i, pfns[i] & HMM_PFN_MASK, (pfns[i] & HMM_PFN_WRITE) !== 0, false)) return -1;
+      const v = start + i, of = Math.floor(v / 512);
+      if (of !== above) leaf = deviceTables.leafAlloc(this.root, v);
+      if (leaf < 0) return -1;
+      above = of;
+      const write = pfns[i] & HMM_PFN_WRITE ? PTE_WRITE : 0;
+      deviceTables.set(leaf + (v & 511), PTE_PRESENT | write, pfns[i] & HMM_PFN_MASK);
       made++;
     }
     this.k.watch?.deviceMapped(this.root, start, n);
@@ -61,18 +67,11 @@ export class DeviceTable {
 
   /** Enters one page, `atomic` if the device has it for itself. Returns false when no table is left. */
   set(vpn: number, pfn: number, write: boolean, atomic = false): boolean {
-    const made = this.put(vpn, pfn, write, atomic);
-    this.k.watch?.deviceMapped(this.root, vpn, 1);
-    return made;
-  }
-
-  /** Enters one page without telling whoever watches. */
-  private put(vpn: number, pfn: number, write: boolean, atomic: boolean): boolean {
     const { deviceTables } = this.k, leaf = deviceTables.leafAlloc(this.root, vpn);
-    if (leaf < 0) return false;
     const flags = (write ? PTE_WRITE : 0) | (atomic ? ENTRY_ATOMIC : 0);
-    deviceTables.set(leaf + (vpn & 511), PTE_PRESENT | flags, pfn);
-    return true;
+    if (leaf >= 0) deviceTables.set(leaf + (vpn & 511), PTE_PRESENT | flags, pfn);
+    this.k.watch?.deviceMapped(this.root, vpn, 1);
+    return leaf >= 0;
   }
 
   /** Whether the device has a page for itself. */

@@ -10,7 +10,6 @@ import type { Kernel } from "../mm/kernel.ts";
 import { VM_WRITE } from "../mm/vma.ts";
 import { type Proc, site } from "../sim/sim.ts";
 import type { Batch, Batches } from "./batches.ts";
-import type { DeviceMemory } from "./devmem.ts";
 import {
   MIGRATE_PFN_MIGRATE,
   MIGRATE_PFN_WRITE,
@@ -22,6 +21,12 @@ import {
 const AT_ALLOC = site("migration: no page of ordinary memory is free");
 const AT_COPY = site("migration: the engine copies");
 
+/** What hands out destinations: a device's memory, or a driver that says which page goes where. */
+export interface Destinations {
+  /** Hands out a locked page for a row of the migration, or -1. */
+  alloc(a: number, row: number): number;
+}
+
 /**
  * Finds a destination for each collected page and lets an engine copy; a page without one, or that was not copied, has no
  * destination and so stays where it is.
@@ -32,7 +37,7 @@ const AT_COPY = site("migration: the engine copies");
  * @param batch the arrays of `m`
  * @param batches where the engine's arrays come from
  * @param engine what copies
- * @param to the device memory in which the destinations are; ordinary memory, reclaimed if need be, if undefined
+ * @param to what hands out the destinations, locked: a device's memory; ordinary memory, reclaimed if need be, if undefined
  * @param holes whether pages are made for holes too
  * @returns 0; -EIO when the engine failed, -ENOMEM when a page had no destination: then some pages stay
  */
@@ -43,7 +48,7 @@ export function* allocAndCopy(
   batch: Batch,
   batches: Batches,
   engine: CopyEngine,
-  to: DeviceMemory | undefined,
+  to: Destinations | undefined,
   holes: boolean,
 ): Proc<number> {
   const { pages, sim, vmas } = k, n = m.end - m.start;
@@ -54,7 +59,7 @@ export function* allocAndCopy(
     if (!(m.src[i] & MIGRATE_PFN_MIGRATE)) continue;
     const from = migratePfnToPage(m.src[i]);
     if (from < 0 && !holes) continue; // a hole is nothing to bring back
-    let page = to === undefined ? allocPage(k, a) : to.alloc(a);
+    let page = to === undefined ? allocPage(k, a) : to.alloc(a, i);
     if (page < 0 && to === undefined) {
       // The pages that are collected are locked and off their lists: reclaim does not see them.
       sim.call(a, AT_ALLOC, batch.slot, frames.slot, i, n);

@@ -181,6 +181,23 @@ export class DeviceMemory {
     this.kernel.watch?.devicePageTaken(a, pfn);
     return pfn;
   }
+
+  /**
+   * Hands out one particular page as {@link alloc} does, for drivers that give their memory out in chunks.
+   *
+   * @param a actor
+   * @param pfn which frame
+   * @returns whether it was free (false as well where {@link alloc} gives -1)
+   */
+  allocAt(a: number, pfn: number): boolean {
+    const { sim, pages, cost, phase } = this.kernel;
+    if (this.phase[0] !== LIVE || sim.fails(a, "device page allocation")) return false;
+    if (!pages.takeAt(this.zone, pfn)) return false;
+    sim.hold(a, this.zone.lock, phase.alloc, cost.pageAllocNs);
+    if (!pages.trylock(pfn)) throw new Error(`free device page ${pfn} is locked`);
+    this.inUse[0]++;
+    return true;
+  }
 }
 
 /**

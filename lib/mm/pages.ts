@@ -17,21 +17,13 @@ import {
   type Zone,
 } from "./zone.ts";
 import { PG_LARGE, PG_LOCKED } from "./page_flags.ts";
+import { HUGE_PAGES, MAX_PAGES, ramSections, SECTION_PAGES, ZERO_PFN } from "./page_sizes.ts";
 import type { Watch } from "./watch.ts";
 
 export * from "./page_flags.ts";
+export * from "./page_sizes.ts";
 export { MEMORY_DEVICE_COHERENT, MEMORY_DEVICE_PRIVATE, MEMORY_SYSTEM } from "./zone.ts";
 export type { DeviceFaultBack, PagemapOps, Zone } from "./zone.ts";
-
-/** Frames of a large folio: 2 MiB. */
-export const HUGE_PAGES = 512;
-
-/** The shared page of zeros. */
-export const ZERO_PFN = 0;
-/** Pages in a memory section, the unit in which memory is added: 128 MiB. */
-export const SECTION_PAGES = 32768;
-/** Most page frames of a machine: a frame number and six flag bits fit 32 bits. */
-export const MAX_PAGES = 1 << 26;
 
 /** Bytes of host memory that the columns of one frame take beside its words. */
 export const FRAME_BYTES: number = 1 + 4 + 4 + 1 + 4 + 2 + 4 + 8;
@@ -40,11 +32,6 @@ const FULL = 0xffff_ffff;
 export const MAX_ZONES = 23;
 const PAGE_QUEUES = 64;
 const AT_PAGE_LOCK = site("waiting for a page lock");
-
-/** Sections that the memory of some NUMA nodes takes: each node's begins with one of its own. */
-export function ramSections(nodes: readonly number[]): number {
-  return nodes.reduce((n, pages) => n + Math.ceil(pages / SECTION_PAGES), 0);
-}
 
 /** All struct pages of a machine. */
 export class Pages {
@@ -111,13 +98,10 @@ export class Pages {
     const sections = ramSections(nodes) + Math.ceil(devicePages / SECTION_PAGES) + devices;
     this.limit = sections * SECTION_PAGES;
     if (this.limit > MAX_PAGES) {
+      const asked = formatBytes(4096 * (ramPages + devicePages)), most = formatBytes(4096 * MAX_PAGES);
       throw new UsageError(
-        `Cannot build the machine: ${
-          formatBytes(4096 * (ramPages + devicePages))
-        } of memory in all were asked for; ` +
-          `at most ${
-            formatBytes(4096 * MAX_PAGES)
-          } can be addressed. Give the host or its devices less memory.`,
+        `Cannot build the machine: ${asked} of memory in all were asked for; at most ${most} can be addressed. ` +
+          "Give the host or its devices less memory.",
       );
     }
     this.sim = sim;
@@ -289,13 +273,23 @@ export class Pages {
       }
     }
     if (w >= end) return -1;
-    const free = ~used0[w], bit = free & -free, pfn = (w << 5) + 31 - Math.clz32(bit);
+    const free = ~used0[w], pfn = (w << 5) + 31 - Math.clz32(free & -free);
     if (pfn >= zone.end) return -1;
-    if ((used0[w] |= bit, used0[w]) === FULL) {
+    return this.use(z, this.lowest[z] = pfn);
+  }
+
+  /** Takes one particular frame as {@link take} does. Returns false when it is in use, or no frame of the zone. */
+  takeAt(zone: Zone, pfn: number): boolean {
+    return pfn >= zone.start && pfn < zone.end && this.isFree(pfn) && this.use(zone.number, pfn) >= 0;
+  }
+
+  /** Marks a free frame as in use, with one reference, and returns it. */
+  private use(z: number, pfn: number): number {
+    const { used0, used1, used2 } = this, w = pfn >>> 5;
+    if ((used0[w] |= 1 << (pfn & 31), used0[w]) === FULL) {
       used1[w >>> 5] |= 1 << (w & 31);
       if (used1[w >>> 5] === FULL) used2[w >>> 10] |= 1 << ((w >>> 5) & 31);
     }
-    this.lowest[z] = pfn;
     if (pfn >= this.fresh[z]) this.fresh[z] = pfn + 1;
     this.inUse[z]++;
     this.refcount[pfn] = 1;
@@ -381,9 +375,8 @@ export class Pages {
 
   /** Whether all modelled words of a page are zero. */
   isZero(pfn: number): boolean {
-    for (let i = pfn * this.wordsPerPage; i < (pfn + 1) * this.wordsPerPage; i++) {
-      if (this.word[i] !== 0) return false;
-    }
+    const n = this.wordsPerPage;
+    for (let i = pfn * n; i < (pfn + 1) * n; i++) if (this.word[i] !== 0) return false;
     return true;
   }
 

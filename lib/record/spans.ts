@@ -144,6 +144,26 @@ export class Spans {
     return ns;
   }
 
+  /**
+   * Records a latency that overlaps others of its actor, so that it is no span of it: a far fault among many. Its parts were
+   * booked with {@link book}.
+   *
+   * @param a actor
+   * @param kind kind of span
+   * @param startNs when it began
+   * @param ns how long it was
+   * @param at what it is about, for the event log: a virtual page number
+   */
+  overlapping(a: number, kind: number, startNs: number, ns: number, at: number): void {
+    this.kinds[kind].record(ns);
+    if (this.events.on) this.events.add(startNs, ns, a, kind, at, 1);
+  }
+
+  /** Books a part of a latency that {@link overlapping} records under a phase. */
+  book(kind: number, phase: number, ns: number): void {
+    this.phaseNs[kind * MAX_PHASES + phase] += ns;
+  }
+
   /** Begins afresh: new histograms (readers keep the old ones), no phases, no open spans. */
   reset(): void {
     this.kinds.forEach((h, i) => this.kinds[i] = new LatencyHistogram(h.name));

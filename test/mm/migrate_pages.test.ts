@@ -151,12 +151,12 @@ describe("movePages()", () => {
     const { m, p, rules } = small({ devices: { dev: { memory: 0, onFault: "map" } } });
     const heap = p.mmap("64 KiB");
     p.write(heap, 1);
-    await m.run({ dev: stream(m.dev, heap, { value: 1, check: true }) });
-    const mirror = m.dev.mirror(p.mm);
+    await m.run({ dev: stream(asDummy(m.dev), heap, { value: 1, check: true }) });
+    const mirror = asDummy(m.dev).mirror(p.mm);
     expect(mirror.text(heap.vpn, 16)).toMatch(/^[rw]{16}$/);
     p.movePages(page(heap, 0, 8), 1);
     expect(mirror.text(heap.vpn, 16)).toMatch(/^\.{8}[rw]{8}$/);
-    const run = await m.run({ dev: stream(m.dev, heap, { value: 1, check: true }) });
+    const run = await m.run({ dev: stream(asDummy(m.dev), heap, { value: 1, check: true }) });
     expect([run.mismatches, run.deviceFaults.count > 0]).toEqual([0, true]);
     expect(rules()).toEqual([]);
   });

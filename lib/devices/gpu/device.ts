@@ -1,0 +1,216 @@
+/**
+ * A GPU whose faults are served by a driver over HMM: multiprocessors with thread blocks, uTLBs, a fault buffer, a driver that
+ * services batches, memory in chunks.
+ *
+ * Two actors share it: the multiprocessors (front.ts), run by the workload that launches kernels, and the driver's thread
+ * (driver.ts), which the machine starts beside the workloads. They meet in the fault buffer and in the replay. Pages move by
+ * migrate_vma and come back by migrate_to_ram and migrate_device_range; what the GPU maps is what hmm_range_fault() found.
+ * @module
+ */
+import { type CopyEngine, DmaEngine, Link } from "../../bus/link.ts";
+import type { Batches } from "../../hmm/batches.ts";
+import { DeviceMemory } from "../../hmm/devmem.ts";
+import type { AccessResult } from "../../mm/access.ts";
+import { lineCurve } from "../../profiles/curve.ts";
+import type { Kernel } from "../../mm/kernel.ts";
+import type { DeviceFaultBack } from "../../mm/zone.ts";
+import type { Columns } from "../../record/columns.ts";
+import { type Proc, site } from "../../sim/sim.ts";
+import type { Device, DriverThread } from "../device.ts";
+import type { DeviceTable } from "../table.ts";
+import { Chunks } from "./chunks.ts";
+import { GpuDriver } from "./driver.ts";
+import { FaultBuffer } from "./fault_buffer.ts";
+import { Front } from "./front.ts";
+import { Hints } from "./hints.ts";
+import type { Grid } from "./launch.ts";
+import { bringBack } from "./migrate.ts";
+import { GpuMirror } from "./mirror.ts";
+import { GpuRecords } from "./records.ts";
+import { BlockWork } from "./service.ts";
+import type { GpuSpec } from "./spec.ts";
+
+const AT_KERNEL = site("gpu: in a kernel");
+
+/** Numbers of the phases into which a GPU's time goes, and that of its driver. */
+export interface GpuPhases {
+  /** Loads and stores of the thread blocks. */
+  readonly access: number;
+  /** Each batch: interrupt, fetch, sort. */
+  readonly batch: number;
+  /** Each fault of a batch. */
+  readonly parse: number;
+  /** Each VA block of a batch. */
+  readonly block: number;
+  /** Telling the GPU to replay. */
+  readonly replay: number;
+  /** Writing the GPU's page table. */
+  readonly table: number;
+  /** Invalidating the GPU's TLBs. */
+  readonly flush: number;
+}
+
+/** One GPU of a machine. */
+export class Gpu implements Device {
+  /** The driver's lock, over page table and sequence: what is mapped is checked and entered under it. */
+  readonly lock: number;
+  /** The driver's lock over the service of VA blocks: one at a time. */
+  readonly blockLock: number;
+  /** Its memory. */
+  readonly memory: DeviceMemory;
+  /** That memory in chunks. */
+  readonly chunks: Chunks;
+  /** The way to the host. */
+  readonly link: Link;
+  /** What copies pages; a test may put another here. */
+  engine: CopyEngine;
+  /** Where faults wait for the driver. */
+  readonly buffer: FaultBuffer;
+  /** Multiprocessors and uTLBs. */
+  readonly front: Front;
+  /** The driver's loop. */
+  readonly driver: GpuDriver;
+  /** What programs said of their memory. */
+  readonly hints: Hints;
+  /** The block that is serviced. */
+  readonly work: BlockWork;
+  /** Phases by name. */
+  readonly phase: GpuPhases;
+  /** Kinds of span: migrations to the GPU, back, and evictions. */
+  readonly kindMigrate: number;
+  /** See {@link kindMigrate}. */
+  readonly kindBack: number;
+  /** See {@link kindMigrate}. */
+  readonly kindEvict: number;
+  /** Counters by what they count. */
+  readonly counter: Readonly<
+    Record<"toDevice" | "toSystem" | "failed" | "retries" | "evicted" | "evictFailed", number>
+  >;
+  /** What is kept of the present run: batches, residency. */
+  log: GpuRecords = new GpuRecords(0);
+  private readonly mirrors: GpuMirror[] = [];
+
+  /**
+   * Adds a GPU to a machine.
+   *
+   * @param k the machine
+   * @param batches arrays for migrations
+   * @param name the GPU's name
+   * @param spec checked description
+   * @param owner number of the device, from 1
+   */
+  constructor(
+    readonly k: Kernel,
+    readonly batches: Batches,
+    readonly name: string,
+    readonly spec: GpuSpec,
+    readonly owner: number,
+  ) {
+    const { sim } = k, { spans, counters } = sim, { cost } = spec;
+    this.lock = k.locks.make(`driver lock of ${name}`);
+    this.blockLock = k.locks.make(`gpu block lock`);
+    this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this);
+    this.chunks = new Chunks(sim, name, spec, this.memory);
+    this.link = new Link(sim, `link of ${name}`, lineCurve(cost.linkLatencyNs, cost.linkBytesPerSecond));
+    this.engine = new DmaEngine(
+      sim,
+      k.pages,
+      this.link,
+      cost.dmaMapPageNs,
+      cost.dmaUnmapPageNs,
+      cost.dmaSetupNs,
+    );
+    this.phase = {
+      access: spans.phase("gpu access"),
+      batch: spans.phase("fault batch: fetch"),
+      parse: spans.phase("fault batch: parse"),
+      block: spans.phase("fault batch: block"),
+      replay: spans.phase("fault batch: replay"),
+      table: spans.phase("device page table"),
+      flush: spans.phase("device tlb invalidation"),
+    };
+    this.kindMigrate = spans.kind("migration to device");
+    this.kindBack = spans.kind("migration to system");
+    this.kindEvict = spans.kind("eviction");
+    this.counter = {
+      toDevice: counters.define("pages_to_device"),
+      toSystem: counters.define("pages_to_system"),
+      failed: counters.define("pages_not_migrated"),
+      retries: counters.define("device_fault_retries"),
+      evicted: counters.define("gpu_pages_evicted"),
+      evictFailed: counters.define("gpu_chunks_not_emptied"),
+    };
+    this.buffer = new FaultBuffer(sim, name, cost.faultBufferEntries);
+    this.hints = new Hints(sim, name);
+    this.work = new BlockWork(sim, name);
+    this.driver = new GpuDriver(this);
+    this.front = new Front(this);
+  }
+
+  /** The GPU's mirror of an address space, if it has one. */
+  opened(mm: number): GpuMirror | undefined {
+    return this.mirrors.find((m) => m.mm === mm && m.alive);
+  }
+
+  /** The GPU's mirror of an address space; made on first use. */
+  mirror(mm: number): GpuMirror {
+    const known = this.opened(mm);
+    if (known !== undefined) return known;
+    const made = new GpuMirror(this, mm);
+    this.mirrors.push(made);
+    return made;
+  }
+
+  /** The latest mirror of an address space, even if that is gone; a kernel that runs there has made one. */
+  latest(mm: number): GpuMirror {
+    for (let i = this.mirrors.length - 1; i >= 0; i--) if (this.mirrors[i].mm === mm) return this.mirrors[i];
+    throw new Error(`${this.name} never mirrored address space ${mm}`);
+  }
+
+  /** The GPU's page table of an address space. */
+  table(mm: number): DeviceTable {
+    return this.mirror(mm).table;
+  }
+
+  /** The driver's thread, if a kernel will run. */
+  threads(): readonly DriverThread[] {
+    if (!this.driver.expected) return [];
+    return [{ name: `driver of ${this.name}`, start: (a) => this.driver.run(a) }];
+  }
+
+  /** Begins to keep rows of batches and residency. */
+  startRecords(rows: number): void {
+    this.log = new GpuRecords(rows);
+  }
+
+  /** What was kept of the run: tables batches and residency. */
+  records(): Readonly<Record<string, Columns>> {
+    return this.log.tables();
+  }
+
+  /**
+   * Runs a kernel: {@link GpuDriver.expect} was called for it before.
+   *
+   * @param a actor: the multiprocessors
+   * @param mm the address space in which it runs
+   * @param grid its thread blocks
+   * @param out takes errors (as signals with an errno), words, mismatches and the pages done
+   */
+  *launch(a: number, mm: number, grid: Grid, out: AccessResult): Proc {
+    const { sim } = this.k;
+    sim.call(a, AT_KERNEL, mm);
+    yield* this.front.run(a, this.mirror(mm), grid, out);
+    sim.ret(a);
+    this.driver.ended();
+  }
+
+  /** Brings a page back to system memory because the CPU touched it: migrate_to_ram(). */
+  migrateToRam(a: number, fault: DeviceFaultBack): Proc<number> {
+    return bringBack(this, a, fault);
+  }
+
+  /** Takes note of a page that nobody has any more: page_free(). */
+  pageFree(_a: number, pfn: number): void {
+    this.chunks.pageFreed(pfn);
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * The front of a GPU: its multiprocessors issue accesses, and what faults waits in the uTLBs for a replay.
+ *
+ * All multiprocessors are one actor. It goes in waves: in each, every uTLB lets its blocks go on, the oldest first, for some
+ * pages; a wave takes as long as the memory needs for all pages of it, or as the slowest uTLB's page walks and remote
+ * accesses if that is longer. When no uTLB can go on, the actor sleeps until the driver replays.
+ * @module
+ */
+import type { AccessResult } from "../../mm/access.ts";
+import { PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../../mm/pagetable.ts";
+import { DUE, type Proc, site, type Wait } from "../../sim/sim.ts";
+import { PAGE_SIZE } from "../../units.ts";
+import type { Gpu } from "./device.ts";
+import type { Grid } from "./launch.ts";
+import type { GpuMirror } from "./mirror.ts";
+import { FarFaults } from "./far_fault.ts";
+import { Residents } from "./sm.ts";
+import { Utlbs } from "./utlb.ts";
+
+/** Pages and faults of one uTLB in a wave: small, so that the uTLBs' faults come mixed and in time. */
+const WAVE_PAGES = 32, WAVE_FAULTS = 8;
+
+const AT_ENGINE = site("gpu: waiting for the kernel before");
+const AT_WAVE = site("gpu: before accesses");
+const AT_REPLAY = site("gpu: all blocks wait for a replay");
+
+/** The multiprocessors and uTLBs of one GPU. */
+export class Front {
+  /** Outstanding accesses and translations. */
+  readonly utlbs: Utlbs;
+  /** Thread blocks. */
+  readonly residents: Residents;
+  /** Latencies of far faults. */
+  readonly farFaults: FarFaults;
+  /** The queue that a replay wakes. */
+  readonly replayed: Wait;
+  /** [0] replays so far; [1] those that the front has seen; [2] address space of the kernel that runs + 1 */
+  readonly replays: Uint32Array;
+  /** By uTLB: nothing can go on before a replay. */
+  private readonly stalled: Uint8Array;
+  /** One kernel runs at a time. */
+  private readonly engine: number;
+  private readonly kindKernel: number;
+  private readonly faults: number;
+  private mirror!: GpuMirror;
+  private out!: AccessResult;
+  private mostWaiting = 0;
+  /** What the present wave has done: pages, pages over the link, whether anything went on; and one uTLB's time. */
+  private pages = 0;
+  private remote = 0;
+  private moved = false;
+  private busyNs = 0;
+
+  /**
+   * Makes an idle front.
+   *
+   * @param gpu whose it is
+   */
+  constructor(private readonly gpu: Gpu) {
+    const { k: { sim, locks }, name, spec: { cost } } = gpu;
+    const n = Math.ceil(cost.sms / cost.smsPerUtlb);
+    this.utlbs = new Utlbs(sim, name, n, cost.outstandingFaults);
+    this.residents = new Residents(sim, name, n, cost.smsPerUtlb * cost.blocksPerSm);
+    this.farFaults = new FarFaults(sim, n * cost.outstandingFaults);
+    this.replays = sim.state.u32(`gpu.${name}.replays`, 3);
+    this.stalled = sim.state.u8(`gpu.${name}.stalled`, n);
+    this.replayed = sim.queue("gpu replay", () => `the driver of ${name}`);
+    this.engine = locks.make("gpu kernel");
+    this.kindKernel = sim.spans.kind("gpu kernel");
+    this.faults = sim.counters.define("gpu_faults");
+  }
+
+  /** Drops the translations of a range from the uTLBs. */
+  flush(start: number, end: number): void {
+    this.utlbs.flush(start, end);
+  }
+
+  /**
+   * Runs a grid to its end.
+   *
+   * @param a actor: the GPU's multiprocessors
+   * @param mirror the address space in which its blocks run
+   * @param grid what they do
+   * @param out takes errors (as signals with an errno), words, mismatches and the pages done
+   */
+  *run(a: number, mirror: GpuMirror, grid: Grid, out: AccessResult): Proc {
+    const { gpu, residents, replays, stalled } = this, { sim, locks } = gpu.k;
+    sim.call(a, AT_ENGINE, mirror.mm);
+    yield* locks.lock(a, this.engine);
+    sim.ret(a);
+    this.mirror = mirror;
+    this.out = out;
+    replays[2] = mirror.mm + 1;
+    this.mostWaiting = Math.min(grid.faultsPerBlock ?? this.utlbs.rows, this.utlbs.rows);
+    sim.spans.begin(a, this.kindKernel, 0);
+    residents.forget();
+    residents.launch(grid);
+    stalled.fill(0);
+    const before = out.pages;
+    while (!residents.ended) {
+      if (sim.due(a)) {
+        sim.mark(a, AT_WAVE, out.pages, out.failed);
+        yield DUE;
+      }
+      if (sim.grain === 1 ? this.step(a) : this.wave(a)) continue;
+      if (replays[0] !== replays[1]) continue;
+      sim.mark(a, AT_REPLAY, out.pages, out.failed);
+      yield this.replayed;
+    }
+    // What is left in the buffer are duplicates: nobody waits for them.
+    gpu.buffer.flush();
+    replays[2] = 0;
+    sim.spans.end(a, this.kindKernel, out.pages - before);
+    locks.unlock(a, this.engine);
+  }
+
+  /** Lets every uTLB go on for a while. Returns false when none could. */
+  private wave(a: number): boolean {
+    const { utlbs, stalled } = this, { sim } = this.gpu.k;
+    const again = this.takeReplay();
+    this.pages = this.remote = 0;
+    this.moved = false;
+    let slowestNs = 0;
+    for (let g = 0; g < utlbs.n; g++) {
+      if (stalled[g]) continue;
+      this.busyNs = 0;
+      const before: boolean = this.moved;
+      this.moved = false;
+      if (again) { for (let r = g * utlbs.rows, i = 0; i < utlbs.rows; i++) this.tryAgain(a, g, r + i); }
+      this.issue(a, g, WAVE_PAGES, WAVE_FAULTS);
+      if (!this.moved) stalled[g] = 1;
+      this.moved ||= before;
+      if (this.busyNs > slowestNs) slowestNs = this.busyNs;
+    }
+    this.account(a, slowestNs);
+    if (this.moved) sim.progress++;
+    return this.moved;
+  }
+
+  /** Lets one uTLB do one thing. Returns false when none could. */
+  private step(a: number): boolean {
+    const { utlbs, stalled, residents } = this, { sim } = this.gpu.k;
+    this.pages = this.remote = this.busyNs = 0;
+    this.moved = false;
+    // A replay is one event for the whole GPU: every waiting access is tried again at once, each through the table.
+    if (this.takeReplay()) {
+      for (let r = 0; r < utlbs.slot.length; r++) this.tryAgain(a, Math.floor(r / utlbs.rows), r);
+      this.account(a, this.busyNs);
+      return true;
+    }
+    let ready = 0;
+    for (let g = 0; g < utlbs.n; g++) if (!stalled[g] && residents.resident[g] > 0) ready++;
+    if (ready === 0) return false;
+    let pick = sim.choose(a, ready), g = 0;
+    for (;; g++) if (!stalled[g] && residents.resident[g] > 0 && pick-- === 0) break;
+    this.issue(a, g, 1, 1);
+    if (!this.moved) stalled[g] = 1;
+    this.account(a, this.busyNs);
+    return true;
+  }
+
+  /** Whether the driver has replayed since the front looked last; if so, nothing is stalled any more. */
+  private takeReplay(): boolean {
+    const { replays, stalled } = this;
+    if (replays[0] === replays[1]) return false;
+    replays[1] = replays[0];
+    stalled.fill(0);
+    return true;
+  }
+
+  /** Lets the time of a wave pass. */
+  private account(a: number, slowestNs: number): void {
+    const { gpu, pages, remote } = this, { sim } = gpu.k;
+    sim.spend(a, gpu.phase.access, Math.max(pages * gpu.spec.cost.accessNs, slowestNs));
+    if (remote > 0) gpu.link.transfer(a, remote * PAGE_SIZE);
+    this.out.pages += pages;
+  }
+
+  /** Tries a waiting access again after a replay. */
+  private tryAgain(a: number, g: number, r: number): void {
+    const { utlbs, residents, out, farFaults } = this, slot = utlbs.slot[r] - 1;
+    if (slot < 0) return;
+    const v = utlbs.vpn[r], write = utlbs.write[r] !== 0;
+    if (this.access(g, v, v + 1, write, utlbs.value[r] - v) === 0) {
+      if (utlbs.error[r] === 0) {
+        farFaults.again(r);
+        this.report(v, write, r);
+        return;
+      }
+      out.fail(v, utlbs.error[r]);
+    } else farFaults.end(a, r, v);
+    utlbs.done(g, r);
+    residents.waiting[slot]--;
+    this.moved = true;
+  }
+
+  /** Writes a fault into the buffer and tells the driver. */
+  private report(v: number, write: boolean, r: number): void {
+    const { gpu } = this, { sim } = gpu.k;
+    sim.counters.values[this.faults]++;
+    gpu.buffer.put(v, write, r);
+    sim.wake(gpu.driver.faulted);
+  }
+
+  /** Lets the blocks of uTLB `g` go on, the oldest first, for so many pages and faults. */
+  private issue(a: number, g: number, pages: number, faults: number): void {
+    const { residents, utlbs, farFaults } = this;
+    let left = pages, faultsLeft = faults;
+    for (let at = 0; at < residents.resident[g] && left > 0;) {
+      const slot = residents.order[g * residents.slots + at], runs = residents.runs(slot);
+      const row = residents.row[slot];
+      if (row >= runs.n) {
+        if (residents.nextPart(slot)) continue;
+        if (residents.waiting[slot] > 0) {
+          at++;
+          continue;
+        }
+        residents.retire(g, at);
+        this.moved = true;
+        continue;
+      }
+      const done = residents.page[slot];
+      if (runs.after[row] && done === 0 && residents.waiting[slot] > 0) {
+        at++;
+        continue;
+      }
+      const first = runs.vpn[row],
+        v = first + done,
+        write = runs.write[row] !== 0,
+        value = runs.value[row] - first;
+      let n = this.access(g, v, Math.min(first + runs.pages[row], v + left), write, value);
+      left -= n;
+      if (n === 0) {
+        if (faultsLeft === 0 || residents.waiting[slot] >= this.mostWaiting) {
+          at++;
+          continue;
+        }
+        const r = utlbs.wait(g, v, write, (value + v) >>> 0, slot);
+        if (r < 0) {
+          at++;
+          continue;
+        }
+        residents.waiting[slot]++;
+        faultsLeft--;
+        if (pages === 1) left = 0;
+        farFaults.begin(a, r);
+        this.report(v, write, r);
+        n = 1;
+      }
+      this.moved = true;
+      if (done + n < runs.pages[row]) residents.page[slot] = done + n;
+      else {
+        residents.page[slot] = 0;
+        residents.row[slot] = row + 1;
+      }
+    }
+  }
+
+  /**
+   * Accesses pages as far as the page table lets it.
+   *
+   * @param value word of page `v` minus `v`
+   * @returns how many pages from `v` on; 0 means a fault
+   */
+  private access(g: number, from: number, end: number, write: boolean, value: number): number {
+    const { gpu, mirror, out } = this, { deviceTables: tables, pages, sim } = gpu.k, { kind, pfn } = tables;
+    const stop = Math.min(end, from - (from % 512) + 512), leaf = tables.leaf(mirror.table.root, from);
+    if (sim.grain === 1) return this.accessOne(from, write, value);
+    if (leaf < 0) return 0;
+    const { chunks } = gpu, watched = chunks.evictor.watchesAccess, zone = gpu.memory.zone;
+    let v = from, last = -1, remote = 0;
+    for (; v < stop; v++) {
+      const e = leaf + (v & 511), flags = kind[e];
+      if ((flags & PTE_KIND) !== PTE_PRESENT || (write && !(flags & PTE_WRITE))) break;
+      const frame = pfn[e], i = frame * pages.wordsPerPage;
+      if (write) pages.word[i] = value + v;
+      else if (out.keepWords || out.check) out.note(v, pages.word[i], (value + v) >>> 0);
+      if (frame < zone.start || frame >= zone.end) remote++;
+      else if (watched) {
+        const c = chunks.of(frame);
+        if (c !== last) chunks.evictor.accessed(c);
+        last = c;
+      }
+    }
+    this.count(g, from, v - from, remote);
+    return v - from;
+  }
+
+  /** One page through the TLB that keeps a translation until it is flushed, as the explorer needs it. */
+  private accessOne(v: number, write: boolean, value: number): number {
+    const { gpu, mirror: { table }, out } = this, { pages } = gpu.k, frame = table.walk(v, write);
+    if (frame < 0) return 0;
+    const word = (value + v) >>> 0;
+    if (write) table.store(v, word);
+    else if (out.keepWords || out.check) out.note(v, pages.word[frame * pages.wordsPerPage], word);
+    const { zone } = gpu.memory, own = frame >= zone.start && frame < zone.end;
+    if (own) gpu.chunks.evictor.accessed(gpu.chunks.of(frame));
+    this.count(0, v, 1, own ? 0 : 1);
+    return 1;
+  }
+
+  /** Counts accesses that were done, and what their translation and the link cost. */
+  private count(g: number, v: number, n: number, remote: number): void {
+    if (n === 0) return;
+    const { cost } = this.gpu.spec;
+    this.pages += n;
+    this.remote += remote;
+    this.busyNs += remote * cost.remoteAccessNs;
+    if (!this.utlbs.lookup(g, v)) this.busyNs += cost.pageWalkNs;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Work on a GPU: kernels one after another, each a grid of thread blocks.
+ * @module
+ */
+import { describe, wholeNumber } from "../arguments.ts";
+import { Gpu } from "../devices/gpu/device.ts";
+import type { Grid } from "../devices/gpu/launch.ts";
+import { UsageError } from "../errors.ts";
+import { checkRegion, Process, type Region } from "../machine/process.ts";
+import type { Workload } from "../machine/workload.ts";
+import { AccessResult } from "../mm/access.ts";
+import type { Proc } from "../sim/sim.ts";
+
+/** What a workload on a GPU does next: a kernel, or a call of the driver's (a prefetch, a hint). */
+export type GpuStep = Grid | ((gpu: Gpu, a: number) => Proc<number>);
+
+/** How a launch looks at what it reads. */
+export interface LaunchOptions {
+  /** Whether reads compare the words that they find with those of the grids (default false). */
+  readonly check?: boolean;
+}
+
+/** How {@linkcode streamGrid} goes over its region. */
+export interface StreamGridOptions {
+  /** Whether it writes (default: reads). */
+  readonly write?: boolean;
+  /** Word written to (or expected of) the first page; the next page's is one more (default 0). */
+  readonly value?: number;
+  /** Pages that each thread block goes over (default 8). */
+  readonly pagesPerBlock?: number;
+}
+
+/**
+ * Runs kernels on a GPU, one after another, in the address space of a process.
+ *
+ * @param gpu one of the machine's GPUs: `m.gpu`
+ * @param process in whose memory they work
+ * @param steps the kernels, and calls of the driver between them
+ * @param options see {@linkcode LaunchOptions}
+ * @returns the workload
+ * @throws {UsageError} for what is no GPU, no process of its machine, or no step
+ *
+ * @example
+ * ```ts
+ * import { launch, machine, streamGrid } from "hmmlab";
+ *
+ * const m = machine({ devices: { gpu: { kind: "gpu", memory: "64 MiB" } } });
+ * const p = m.process(), heap = p.mmap("16 MiB");
+ * const run = await m.run({ gpu: launch(m.gpu, p, [streamGrid(heap, { write: true })]) });
+ * console.log(run.actors[0].pages, run.pagesToDevice); // 4096 4096
+ * ```
+ */
+export function launch(
+  gpu: Gpu,
+  process: Process,
+  steps: readonly GpuStep[],
+  options: LaunchOptions = {},
+): Workload {
+  if (!(gpu instanceof Gpu)) {
+    throw new UsageError(
+      `Cannot launch: got ${describe(gpu)} for the GPU; a GPU of the machine is allowed; ` +
+        'write for example launch(m.gpu, p, grids) after machine({ devices: { gpu: { kind: "gpu" } } })',
+    );
+  }
+  if (!(process instanceof Process) || process.machine.kernel !== gpu.k) {
+    throw new UsageError(
+      `Cannot launch on "${gpu.name}": got ${
+        describe(process)
+      } for the process; a process of the GPU's machine is allowed; ` +
+        "write for example launch(m.gpu, m.process(), grids)",
+    );
+  }
+  const wrong = Array.isArray(steps)
+    ? steps.find((s) => typeof s !== "function" && typeof s?.fill !== "function")
+    : steps;
+  if (wrong !== undefined) {
+    throw new UsageError(
+      `Cannot launch on "${gpu.name}": got ${describe(wrong)} for a step; an array of grids is allowed; ` +
+        "write for example [streamGrid(heap)]",
+    );
+  }
+  const grids = steps.filter((s): s is Grid => typeof s !== "function");
+  return {
+    name: `${gpu.name} runs ${grids.map((g) => g.name).join(", ")}`,
+    start(m, a) {
+      if (gpu.k !== m.kernel) {
+        throw new UsageError(
+          `Cannot launch on "${gpu.name}": the GPU belongs to another machine; those of the machine that runs are allowed; ` +
+            `write launch(m.${gpu.name}, …) with the m of m.run`,
+        );
+      }
+      const out = new AccessResult(false, options.check ?? false);
+      for (const _ of grids) gpu.driver.expect();
+      function* proc(): Proc {
+        for (const step of steps) {
+          if (typeof step === "function") yield* step(gpu, a);
+          else yield* gpu.launch(a, process.mm, step, out);
+        }
+      }
+      const total = grids.reduce((n, g) => n + g.pages, 0);
+      return { proc: proc(), out, total, done: () => out.pages };
+    },
+  };
+}
+
+/**
+ * A kernel that goes over a region once, in order: block 0 takes the first pages, block 1 the next, and so on.
+ *
+ * @param region what it goes over
+ * @param options see {@linkcode StreamGridOptions}
+ * @returns the grid, for {@linkcode launch}
+ * @throws {UsageError} for what is no region, or a number that cannot be
+ *
+ * @example
+ * ```ts
+ * import { machine, streamGrid } from "hmmlab";
+ *
+ * const heap = machine({ memory: "64 MiB" }).process().mmap("1 MiB");
+ * console.log(streamGrid(heap, { pagesPerBlock: 16 }).blocks); // 16
+ * ```
+ */
+export function streamGrid(region: Region, options: StreamGridOptions = {}): Grid {
+  const { vpn, pages } = checkRegion("make a grid", region), { write = false, value = 0 } = options;
+  const each = wholeNumber("make a grid", "pagesPerBlock", options.pagesPerBlock ?? 8, 1, 2 ** 31);
+  return {
+    name: `${write ? "write" : "read"} ${pages} pages in order`,
+    blocks: Math.ceil(pages / each),
+    pages,
+    fill(block, _part, runs) {
+      const first = block * each;
+      runs.add(vpn + first, Math.min(each, pages - first), write, (value + first) >>> 0);
+      return false;
+    },
+  };
+}
