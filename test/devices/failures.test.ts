@@ -83,7 +83,7 @@ describe("in every interleaving with a CPU read", () => {
         };
       });
       const found = await explore(race, { maxStates: 20_000 });
-      expect([found.violated, found.schedule]).toEqual([undefined, ""]);
+      expect([found.violated, found.schedule, found.found.exhaustive]).toEqual([undefined, "", true]);
     });
   }
 });

@@ -2,12 +2,13 @@
 import { expect, test } from "vitest";
 import { explore, litmus, type LitmusContext, type LitmusParts } from "../../lib/explore/litmus.ts";
 import { type Machine, machine } from "../../lib/machine/machine.ts";
-import type { Process } from "../../lib/machine/process.ts";
+import { type Process, Region } from "../../lib/machine/process.ts";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import { EBUSY, EFAULT, EIO, ENODEV, ENOMEM, ERANGE } from "../../lib/mm/errno.ts";
 import { exitMm } from "../../lib/mm/exit.ts";
 import { getUserPage } from "../../lib/mm/gup.ts";
 import { madvise } from "../../lib/mm/madvise.ts";
+import { mremap } from "../../lib/mm/mremap.ts";
 import { PTE_DEVICE, PTE_KIND } from "../../lib/mm/pagetable.ts";
 import { plug, unplug, vanish } from "../../lib/workloads/hotplug.ts";
 import { stream } from "../../lib/workloads/stream.ts";
@@ -242,6 +243,9 @@ test("a device is attached where there is room, and refused where there is none"
   expect([p.read(heap), ...brokenAtRest(m)]).toEqual([words(1, 16)]);
 });
 
+/** Address spaces in use. */
+const spacesOf = (m: Machine) => [...m.kernel.root.keys()].filter((mm) => m.kernel["mmInUse"][mm]);
+
 const RULES = (m: Machine, p: Process) => ({
   conserved: () => brokenAtRest(m).length === 0,
   noDeviceEntry: () =>
@@ -261,6 +265,12 @@ function race(
     const own = parts(c as LitmusContext);
     return { ...own, finally: { ...RULES(c.m, c.t.process), ...own.finally } };
   });
+}
+
+/** Moves the mapping of the page from one distance of its first place to another. */
+function* move(c: LitmusContext, to: number, from = 0) {
+  const { machine: { kernel: k }, mm } = c.t.process;
+  return yield* mremap(k, k.sim.current, mm, c.A.vpn + from, 1, c.A.vpn + to, 1);
 }
 
 const saw = (c: LitmusContext) => c.t.process.read(c.A)[0];
@@ -309,6 +319,57 @@ test.each([
     P1: () => c.t.read(c.A),
     finally: { there: () => c.m.devices.dev.memory!.live, word: () => saw(c) === 1 },
   })),
+  race("unplug against a move of the mapping", (c) => ({
+    P0: () => c.dev.unplug(),
+    P1: () => move(c, 4096),
+    finally: { word: () => c.t.process.read(new Region(c.t.process, c.A.vpn + 4096, 1))[0] === 1 },
+  })),
+  race("unplug against moves to both sides", (c) => ({
+    P0: () => c.dev.unplug(),
+    *P1() {
+      yield* move(c, -4096);
+      yield* move(c, 4096, -4096);
+    },
+    finally: { word: () => c.t.process.read(new Region(c.t.process, c.A.vpn + 4096, 1))[0] === 1 },
+  })),
+  race("unplug against fork and a store", (c) => ({
+    P0: () => c.dev.unplug(),
+    P1: () => c.t.fork(),
+    P2: () => c.t.write(c.A, 5),
+    finally: { word: () => saw(c) === 5 },
+  })),
+  race("unplug of a page that two processes share, against both", (c) => {
+    const child = c.t.process.fork(), other = new Thread(child);
+    return {
+      P0: () => c.dev.unplug(),
+      P1: () => c.t.write(c.A, 5),
+      P2: () => other.munmap(child.here(c.A)),
+      finally: { word: () => saw(c) === 5 },
+    };
+  }),
+  race("unplug against the end of the process", (c) => ({
+    P0: () => c.dev.unplug(),
+    *P1() {
+      yield* exitMm(c.m.kernel, c.m.kernel.sim.current, c.t.process.mm);
+    },
+  })),
+  race("a lost device is emptied while its page's mapping is forked and moved", (c) => ({
+    *P0() {
+      yield* c.dev.vanish();
+      yield* c.dev.unplug();
+    },
+    *P1() {
+      yield* c.t.fork();
+      yield* move(c, 4096);
+    },
+    finally: { gone: () => !c.m.devices.dev.memory!.present && deviceEntries(c.m, spacesOf(c.m)) === 0 },
+  })),
+  race("two pages are emptied while one is unmapped and the other written", (c) => ({
+    P0: () => c.dev.unplug(),
+    P1: () => c.t.munmap(c.A.slice(0, "4 KiB")),
+    P2: () => c.t.write(c.A.slice("4 KiB"), 5),
+    finally: { word: () => c.t.process.read(c.A)[1] === 5 },
+  }), { pages: 2 }),
   race("a device vanishes while the CPU takes its page", (c) => ({
     *P0() {
       yield* c.dev.vanish();
@@ -336,7 +397,7 @@ test.each([
     never: { staleStore: () => c.dev.storedToFreed() },
   })),
 ])("$name: no interleaving loses a page", async (r) => {
-  const found = await explore(r, { maxStates: 60_000 });
-  expect([found.violated, found.schedule]).toEqual([undefined, ""]);
+  const found = await explore(r, { maxStates: 100_000 });
+  expect([found.violated, found.schedule, found.found.exhaustive]).toEqual([undefined, "", true]);
   expect(found.found.states).toBeGreaterThan(20);
 });
