@@ -230,7 +230,8 @@ export {
 } from "./tables/mod.ts";
 
 // --- a GPU's policies, alone on a trace --------------------------------------------------------------------------------
-export { type PlayOptions, playPolicies, type PolicyRun } from "./devices/gpu/play.ts";
+export { playPolicies, type PolicyRun } from "./devices/gpu/play.ts";
+export type { PlayOptions } from "./devices/gpu/play_layout.ts";
 export { evictionPolicy, preEvictionPolicy, prefetchPolicy } from "./devices/gpu/policies.ts";
 export {
   type Draw,
@@ -244,6 +245,9 @@ export {
 export { type MappedPages, type PageReferences, referencesOf } from "./devices/gpu/references.ts";
 
 // --- ready experiments -------------------------------------------------------------------------------------------------
+export { gtx1080Tree } from "./experiments/figures/gtx1080_tree.ts";
+export { type FigureRow, type Verdict, VERDICTS } from "./experiments/figures/row.ts";
+export { uvmSmartHotspot, uvmSmartPcie, uvmSmartTable } from "./experiments/figures/uvm_smart.ts";
 export { type FirstLight, firstLight, type FirstLightOptions } from "./experiments/first_light.ts";
 
 // --- below the public face -----------------------------------------------------------------------------------------------

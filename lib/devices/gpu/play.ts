@@ -1,62 +1,18 @@
 /**
  * A GPU's policies on a recorded trace alone: which references fault, what moves, what is evicted, and nothing of what it
- * costs. It has no kernel, no time and no batches: each far fault is served before the next reference.
+ * costs. It has no kernel, no time and no batches: far faults are served one by one.
  * @module
  */
-import { checkOptions, describe, during } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { Sim } from "../../sim/sim.ts";
-import { bytes, formatBytes, PAGE_SIZE, pages } from "../../units.ts";
+import { PAGE_SIZE } from "../../units.ts";
 import { has, popcount, set } from "./bitmap.ts";
 import { noPreEviction } from "./eviction/pre_eviction.ts";
+import { ACT, layOut, nextUses, type PlayOptions } from "./play_layout.ts";
 import { evictionPolicy, preEvictionPolicy, prefetchPolicy } from "./policies.ts";
-import {
-  BLOCK_PAGES,
-  BLOCK_WORDS,
-  type EvictionPolicy,
-  type PreEvictionPolicy,
-  type PrefetchBlock,
-  type PrefetchPolicy,
-} from "./policy.ts";
+import { BLOCK_PAGES, BLOCK_WORDS, type PrefetchBlock } from "./policy.ts";
 import { none } from "./prefetch/none.ts";
 import type { PageReferences } from "./references.ts";
-
-/** What can be varied in {@linkcode playPolicies}. */
-export interface PlayOptions {
-  /** Memory of the GPU, in whole pages; at least one unit. */
-  readonly memory: string | number;
-  /** Prefetch policy or its name (default "tree51"). */
-  readonly prefetch?: string | PrefetchPolicy;
-  /** Prefetch policy from the first eviction on (default: the same). */
-  readonly prefetchWhenFull?: string | PrefetchPolicy;
-  /** Eviction policy or its name (default "lru-allocation"). */
-  readonly eviction?: string | EvictionPolicy;
-  /** What leaves with an evicted unit (default "none"). */
-  readonly preEviction?: string | PreEvictionPolicy;
-  /** What is evicted at once: 4 KiB times a power of two, up to "2 MiB" (default). */
-  readonly unit?: string | number;
-  /**
-   * What memory is given out by: "unit" (default), a whole unit for its first page, as NVIDIA's root chunks of 2 MiB; or
-   * "page", as in UVM Smart.
-   */
-  readonly frames?: "unit" | "page";
-  /** Seed of what is left to chance (default 1). */
-  readonly seed?: number;
-  /** Called at each far fault with what it moves; the block is used again for the next. */
-  readonly watch?: (block: PrefetchBlock) => void;
-}
-
-const OPTIONS: Readonly<Record<keyof PlayOptions, true>> = {
-  memory: true,
-  prefetch: true,
-  prefetchWhenFull: true,
-  eviction: true,
-  preEviction: true,
-  unit: true,
-  frames: true,
-  seed: true,
-  watch: true,
-};
 
 /** What came of {@linkcode playPolicies}. */
 export interface PolicyRun {
@@ -80,91 +36,6 @@ export interface PolicyRun {
   readonly evictedDirtyPages: number;
   /** Pages on the GPU at the end. */
   readonly residentPages: number;
-}
-
-const ACT = "play policies on a trace";
-
-/** Options and trace of one call, checked and laid out by VA block. */
-interface Layout {
-  readonly memoryPages: number;
-  readonly unitShift: number;
-  readonly byUnit: boolean;
-  readonly blocks: number;
-  /** First virtual page of each block. */
-  readonly firstVpn: Float64Array;
-  /** For each page of the trace its slot: block times BLOCK_PAGES plus page in the block. */
-  readonly slotOf: Uint32Array;
-  /** Bitmap of the mapped pages by slot. */
-  readonly valid: Uint32Array;
-}
-
-function layOut(refs: PageReferences, o: PlayOptions): Layout {
-  checkOptions(ACT, o, OPTIONS, '{ memory: "1 GiB" }');
-  if (!Array.isArray(refs?.regions) || !ArrayBuffer.isView(refs.page)) {
-    throw new UsageError(
-      `Cannot ${ACT}: got ${describe(refs)} for the trace; page references are allowed; write for example ` +
-        'playPolicies(await builtinTrace("gzip-licenses"), { memory: "1 MiB" })',
-    );
-  }
-  for (let i = 0; i < refs.rows; i++) {
-    if (refs.page[i] < refs.pages) continue;
-    throw new UsageError(
-      `Cannot ${ACT}: got page ${refs.page[i]} in row ${i}; 0 to ${
-        refs.pages - 1
-      } are allowed; count pages through the ` +
-        "regions",
-    );
-  }
-  const memoryPages = during(`${ACT}: memory`, () => pages(o.memory));
-  const unitBytes = during(`${ACT}: unit`, () => bytes(o.unit ?? "2 MiB")), unitPages = unitBytes / PAGE_SIZE;
-  const unitShift = Math.log2(unitPages);
-  if (!Number.isInteger(unitShift) || unitPages > BLOCK_PAGES) {
-    throw new UsageError(
-      `Cannot ${ACT}: got ${formatBytes(unitBytes)} for unit; 4 KiB, 8 KiB, … 2 MiB are allowed`,
-    );
-  }
-  if (memoryPages < unitPages) {
-    throw new UsageError(
-      `Cannot ${ACT}: got memory of ${formatBytes(memoryPages * PAGE_SIZE)} for units of ${
-        formatBytes(unitBytes)
-      }; one unit or more is allowed; write a smaller unit or more memory`,
-    );
-  }
-  const frames = o.frames ?? "unit";
-  if (frames !== "unit" && frames !== "page") {
-    throw new UsageError(`Cannot ${ACT}: got ${describe(frames)} for frames; "unit" and "page" are allowed`);
-  }
-  const slotOf = new Uint32Array(refs.pages), firstVpn: number[] = [];
-  for (const r of refs.regions) {
-    for (let i = 0; i < r.pages; i++) {
-      const vpn = r.startVpn + i, inBlock = vpn % BLOCK_PAGES;
-      if (firstVpn[firstVpn.length - 1] !== vpn - inBlock) firstVpn.push(vpn - inBlock);
-      slotOf[r.firstPage + i] = (firstVpn.length - 1) * BLOCK_PAGES + inBlock;
-    }
-  }
-  const valid = new Uint32Array(firstVpn.length * BLOCK_WORDS);
-  for (const slot of slotOf) valid[slot >>> 5] |= 1 << (slot & 31);
-  return {
-    memoryPages,
-    unitShift,
-    byUnit: frames === "unit",
-    blocks: firstVpn.length,
-    firstVpn: Float64Array.from(firstVpn),
-    slotOf,
-    valid,
-  };
-}
-
-/** For each reference the number of the next one to its unit, the run that it stands in left out; Infinity for none. */
-function nextUses(refs: PageReferences, at: Layout, future: Float64Array): Float64Array {
-  const { rows, page } = refs, next = new Float64Array(rows);
-  for (let i = rows - 1, after = -1; i >= 0; i--) {
-    const unit = at.slotOf[page[i]] >>> at.unitShift;
-    next[i] = unit === after ? next[i + 1] : future[unit];
-    future[unit] = i;
-    after = unit;
-  }
-  return next;
 }
 
 /**
@@ -192,6 +63,14 @@ export function playPolicies(refs: PageReferences, options: PlayOptions): Policy
   const whole = prefetchPolicy(options.prefetch ?? "tree51");
   const whenFull = prefetchPolicy(options.prefetchWhenFull ?? whole);
   const eviction = evictionPolicy(options.eviction ?? "lru-allocation");
+  if (eviction.needsFuture && at.inFlight > 1) {
+    throw new UsageError(
+      `Cannot ${ACT}: got ${at.inFlight} references in flight with eviction ${
+        JSON.stringify(eviction.name)
+      }; 1 is ` +
+        "allowed where the future must be known in order; leave inFlight out",
+    );
+  }
   const preEviction = preEvictionPolicy(options.preEviction ?? "none");
   const { watch } = options;
   const sim = new Sim(options.seed ?? 1, 1), draw = (n: number) => sim.choose(0, n);
@@ -351,18 +230,33 @@ export function playPolicies(refs: PageReferences, options: PlayOptions): Policy
   }
 
   const { rows, page, write } = refs, { watchesAccess } = order, { needsFuture } = eviction;
-  for (let i = 0, last = -1; i < rows; i++) {
-    const slot = slotOf[page[i]], word = slot >>> 5, unit = slot >>> unitShift;
-    if (needsFuture) future[unit] = next[i];
-    if ((resident[word] >>> (slot & 31) & 1) === 0) {
-      farFault(slot, unit);
-      last = -1;
-    }
+  const waiting = new Uint32Array(at.inFlight);
+  let last = -1;
+
+  function access(slot: number, unit: number, isWrite: number): void {
     if (unit !== last) {
       if (watchesAccess) order.accessed(unit);
       last = unit;
     }
-    if (write[i] === 1) dirty[word] |= 1 << (slot & 31);
+    if (isWrite === 1) dirty[slot >>> 5] |= 1 << (slot & 31);
+  }
+
+  for (let from = 0; from < rows; from += at.inFlight) {
+    let faults = 0;
+    for (let i = from, end = Math.min(rows, from + at.inFlight); i < end; i++) {
+      const slot = slotOf[page[i]], unit = slot >>> unitShift;
+      if (needsFuture) future[unit] = next[i];
+      if ((resident[slot >>> 5] >>> (slot & 31) & 1) === 0) waiting[faults++] = i;
+      else access(slot, unit, write[i]);
+    }
+    for (let k = 0; k < faults; k++) {
+      const i = waiting[k], slot = slotOf[page[i]], unit = slot >>> unitShift;
+      if ((resident[slot >>> 5] >>> (slot & 31) & 1) === 0) {
+        farFault(slot, unit);
+        last = -1;
+      }
+      access(slot, unit, write[i]);
+    }
   }
   return {
     references: rows,

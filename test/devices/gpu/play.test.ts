@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type PlayOptions, playPolicies } from "../../../lib/devices/gpu/play.ts";
+import { playPolicies } from "../../../lib/devices/gpu/play.ts";
+import type { PlayOptions } from "../../../lib/devices/gpu/play_layout.ts";
 import {
   EVICTION_POLICIES,
   PRE_EVICTION_POLICIES,
@@ -133,6 +134,15 @@ function plainBelady(page: Uint32Array, most: number): number {
   });
   return faults;
 }
+
+test("of references in flight those that hit go first", () => {
+  // Memory for two pages, 0 and 1 are there; 2 faults. In order it takes the room of 0, which then faults for 1's, and so on.
+  const refs = references([0, 1, 2, 0, 1], [[0, 3]]);
+  const play = (inFlight: number) =>
+    playPolicies(refs, { ...onDemand, unit: "4 KiB", memory: 2 * PAGE, eviction: "lru-access", inFlight })
+      .farFaults;
+  expect([play(1), play(2)]).toEqual([5, 4]);
+});
 
 describe("without prefetch", () => {
   const memory = fc.integer({ min: 1, max: 200 });
