@@ -195,16 +195,21 @@ export {
 } from "./notebook/mod.ts";
 export {
   type BarsOptions,
+  type BatchesOptions,
   type Chart,
+  type CliffOptions,
   type LatencyOptions,
   type LatencySource,
   type LinesOptions,
+  type Moment,
   type PageOptions,
   type PhasesOptions,
   type Plot,
   plot,
   type RateSource,
   renderPage,
+  type ResidencyOptions,
+  type SnapshotsOptions,
   type ThroughputOptions,
 } from "./plot/mod.ts";
 export {

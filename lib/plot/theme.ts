@@ -46,11 +46,27 @@ interface Ink {
   readonly muted: string;
   readonly grid: string;
   readonly accent: string;
+  /** Little to much, for areas: the least is close to the background, the most stands out from it. */
+  readonly heat: readonly string[];
 }
 
 const INK: Readonly<Record<Mode, Ink>> = {
-  light: { background: "#ffffff", strong: "#1f2328", muted: "#57606a", grid: "#e3e6ea", accent: "#b04a00" },
-  dark: { background: "#1b1f24", strong: "#e6e9ed", muted: "#a3acb7", grid: "#343b44", accent: "#f0833a" },
+  light: {
+    background: "#ffffff",
+    strong: "#1f2328",
+    muted: "#57606a",
+    grid: "#e3e6ea",
+    accent: "#b04a00",
+    heat: ["#e3e6ea", "#56b4e9", "#0072b2"],
+  },
+  dark: {
+    background: "#1b1f24",
+    strong: "#e6e9ed",
+    muted: "#a3acb7",
+    grid: "#343b44",
+    accent: "#f0833a",
+    heat: ["#343b44", "#1f6fa5", "#7cc7f2"],
+  },
 };
 
 /**
@@ -113,13 +129,16 @@ export function config(mode: Mode): Record<string, unknown> {
       labelColor: ink.strong,
       labelFontSize: 12,
       labelLimit: 0,
+      titleColor: ink.muted,
+      titleFontSize: 12,
+      titleFontWeight: "normal",
       symbolSize: 110,
       symbolStrokeWidth: 2.5,
       offset: 8,
       columnPadding: 18,
       rowPadding: 3,
     },
-    range: { category: colors },
+    range: { category: colors, heatmap: [...ink.heat] },
     bar: { color: colors[0] },
     area: { color: colors[0] },
     line: { color: colors[0], strokeWidth: 2 },

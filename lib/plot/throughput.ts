@@ -1,11 +1,12 @@
 /** How much moved, over virtual time. */
-import { describe } from "../arguments.ts";
+import { describe, during } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import { type Columns, columnsOf } from "../record/columns.ts";
 import { Timeline } from "../record/timeline.ts";
 import { checkColumns, isColumns, numbersOf, unitOf } from "../tables/check.ts";
 import { type Chart, emptyChart, makeChart } from "./chart.ts";
-import { axisUnit, capital, countLabel, short, timeText, valueText, withUnit } from "./scale.ts";
+import { bytesPerSecond } from "../units.ts";
+import { axisUnit, capital, countLabel, shareText, short, timeText, valueText, withUnit } from "./scale.ts";
 import { seriesOf } from "./series.ts";
 import { LEGEND_ABOVE_TITLE, MAX_SERIES, WIDTH } from "./theme.ts";
 
@@ -18,6 +19,8 @@ export interface ThroughputOptions {
   readonly title?: string;
   /** When the run ended, in ns of virtual time; the end of the last bin if not given. Means are taken up to it. */
   readonly endNs?: number;
+  /** What a source could move at most, in its unit a second ("13 GB/s" or a number): drawn as a line, and use in percent. */
+  readonly capacity?: number | string;
 }
 
 /** Most bins that are drawn: a bin is then a few pixels wide. */
@@ -38,9 +41,9 @@ interface Rates {
  *
  * @param source a timeline, or a table with columns startNs (bins of one width, ascending; gaps are zero) and amount, or
  * up to seven of these in one unit; bytes are drawn as GB/s
- * @param options a title of one's own, the end of the run
+ * @param options a title of one's own, the end of the run, the most that a source could move
  * @returns the chart; its table holds the rate by bin, its summary mean, peak and total
- * @throws {UsageError} if the source is none of these, or the sources have different units
+ * @throws {UsageError} if the source is none of these, the sources have different units, or the capacity is no rate
  *
  * @example
  * ```ts
@@ -74,7 +77,8 @@ export function throughput(
     const name = all.map((r) => r.name).join(", ") || "throughput";
     return emptyChart(options.title ?? `${capital(name)}: nothing was moved`, summary);
   }
-  const peak = Math.max(...filled.flatMap((r) => Array.from(r.perSecond)));
+  const capacity = capacityOf(options.capacity, filled[0].unit);
+  const peak = Math.max(capacity ?? 0, ...filled.flatMap((r) => Array.from(r.perSecond)));
   const y = axisUnit(`${filled[0].unit}/s`, peak);
   const x = axisUnit("ns", Math.max(...filled.map((r) => r.endNs)));
   const rows = filled.flatMap((r, s) => {
@@ -112,11 +116,15 @@ export function throughput(
   ];
   const means = filled.map((r) => ({ name: r.name, mean: short(meanOf(r) / y.factor) }));
   return makeChart({
-    title: options.title ?? findingOf(filled),
+    title: options.title ?? (capacity === undefined ? findingOf(filled) : useOf(filled, capacity)),
     subtitle: subtitleOf(all, filled),
-    body: filled.length === 1
-      ? one(rows, means[0].mean, { encoding, tooltip })
-      : many(rows, filled, { encoding, tooltip }),
+    body: withCapacity(
+      filled.length === 1
+        ? one(rows, means[0].mean, { encoding, tooltip })
+        : many(rows, filled, { encoding, tooltip }),
+      capacity === undefined ? undefined : short(capacity / y.factor),
+      encoding.y,
+    ),
     table,
     summary,
   });
@@ -164,6 +172,54 @@ function ratesOf(source: RateSource, endNs: number | undefined): Rates {
   const perSecond = sums.map((sum, b) => (sum * 1e9) / (Math.min((b + 1) * binNs, end) - b * binNs));
   const total = sums.reduce((x, y) => x + y, 0);
   return { ...none, binNs, endNs: end, total, perSecond };
+}
+
+function capacityOf(given: number | string | undefined, unit: string): number | undefined {
+  if (given === undefined) return undefined;
+  if (typeof given === "string" && unit === "bytes") {
+    return during("draw rates: capacity", () => bytesPerSecond(given));
+  }
+  if (typeof given === "number" && given > 0 && given < Infinity) return given;
+  throw new UsageError(
+    `Cannot draw rates: got ${describe(given)} for capacity; a number of ${unit}/s above 0 is allowed` +
+      `${
+        unit === "bytes" ? ', or a text; write for example capacity: "13 GB/s"' : "; write for example 1000"
+      }`,
+  );
+}
+
+/** How much of what it could move each source moved. */
+function useOf(filled: readonly Rates[], capacity: number): string {
+  const use = (x: number) => shareText(x / capacity), most = valueText(capacity, `${filled[0].unit}/s`);
+  if (filled.length === 1) {
+    const [r] = filled;
+    return `${capital(r.name)}: ${use(meanOf(r))} of ${most} is used on average, ${
+      use(peakOf(r))
+    } at its peak`;
+  }
+  const sorted = [...filled].sort((a, b) => b.total - a.total);
+  return `Of ${most} are used on average: ${sorted.map((r) => `${use(meanOf(r))} by ${r.name}`).join(", ")}`;
+}
+
+/** Adds the line at which a source can move no more. */
+function withCapacity(
+  body: Record<string, unknown>,
+  rate: number | undefined,
+  y: Record<string, unknown>,
+): Record<string, unknown> {
+  if (rate === undefined) return body;
+  const { width, height, layer, ...alone } = body, data = { values: [{ rate, text: "most that fits" }] };
+  const rule = { data, mark: { type: "rule", strokeDash: [2, 3] }, encoding: { y } };
+  const label = {
+    data,
+    mark: { type: "text", style: "label-muted", align: "left", baseline: "top", dx: 4, dy: 5, x: 0 },
+    encoding: { y, text: { field: "text", type: "nominal" } },
+  };
+  return {
+    width,
+    height,
+    layer: [...(layer as Record<string, unknown>[] | undefined ?? [alone]), rule, label],
+  };
 }
 
 function meanOf(r: Rates): number {

@@ -9,7 +9,18 @@ import { Timeline } from "../../lib/record/timeline.ts";
 import type { Chart } from "../../lib/plot/chart.ts";
 import { plot } from "../../lib/plot/mod.ts";
 import { palette } from "../../lib/plot/theme.ts";
-import { histogram, invalidations, migration, phaseTable, programs, sweep } from "./samples.ts";
+import {
+  faultBatches,
+  histogram,
+  invalidations,
+  lookMoments,
+  migration,
+  oversubscribed,
+  phaseTable,
+  programs,
+  residencyMoves,
+  sweep,
+} from "./samples.ts";
 
 const charts: Record<string, Chart> = {
   latency: plot.latency(invalidations()),
@@ -19,6 +30,10 @@ const charts: Record<string, Chart> = {
   phases: plot.phases(phaseTable),
   bars: plot.bars(programs, { x: "program", y: "faults" }),
   lines: plot.lines(sweep, { x: "pages", y: "p50Ns", series: "mirrors", xLog: true }),
+  batches: plot.batches(faultBatches),
+  residency: plot.residency(residencyMoves),
+  cliff: plot.cliff(oversubscribed, { x: "x", y: "elapsedNs", series: "policy" }),
+  use: plot.throughput(migration(), { capacity: "13 GB/s" }),
 };
 
 /** The texts of an SVG in the order in which they are drawn. */
@@ -75,6 +90,19 @@ test("every axis of a quantity says its unit", async () => {
   );
   expect(await axes(charts.throughput)).toEqual(expect.arrayContaining(["rate (GB/s)", "virtual time (ms)"]));
   expect(await axes(charts.phases)).toEqual(expect.arrayContaining(["virtual time (µs)"]));
+  expect(await axes(charts.batches)).toEqual(
+    expect.arrayContaining(["virtual time (ms)", "faults a batch", "VA blocks a batch"]),
+  );
+  expect(await axes(charts.residency)).toEqual(
+    expect.arrayContaining(["virtual time (ms)", "touched memory (MiB)", "share on the device (%)"]),
+  );
+  expect(await axes(charts.cliff)).toEqual(
+    expect.arrayContaining([
+      "elapsed (s), logarithmic",
+      "working set, as a part of memory (%)",
+      "memory is full",
+    ]),
+  );
   expect(await axes(charts.lines)).toEqual(expect.arrayContaining(["p50 (µs)", "pages, logarithmic", "512"]));
 });
 
@@ -95,7 +123,7 @@ test("a title is never cut off: it is broken into lines that fit", async () => {
 });
 
 test("the PNG has ink in the palette's colour, and the same bytes twice", async () => {
-  for (const chart of [charts.latency, charts.compared]) {
+  for (const chart of [charts.latency, charts.compared, charts.residency, plot.snapshots(lookMoments)]) {
     const png = await chart.png();
     expect([...png.subarray(0, 8)]).toEqual([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
     expect(await chart.png()).toEqual(png);
