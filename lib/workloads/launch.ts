@@ -9,6 +9,7 @@ import { UsageError } from "../errors.ts";
 import { checkRegion, Process, type Region } from "../machine/process.ts";
 import type { Workload } from "../machine/workload.ts";
 import { AccessResult } from "../mm/access.ts";
+import { ENODEV } from "../mm/errno.ts";
 import type { Proc } from "../sim/sim.ts";
 
 /** What a workload on a GPU does next: a kernel, or a call of the driver's (a prefetch, a hint). */
@@ -93,8 +94,12 @@ export function launch(
       for (const _ of grids) gpu.driver.expect();
       function* proc(): Proc {
         for (const step of steps) {
-          if (typeof step === "function") yield* step(gpu, a);
-          else yield* gpu.launch(a, process.mm, step, out);
+          if (typeof step === "function") {
+            if (gpu.presence.enter()) {
+              yield* step(gpu, a);
+              gpu.presence.exit();
+            } else out.fail(0, -ENODEV);
+          } else yield* gpu.launch(a, process.mm, step, out);
         }
       }
       const total = grids.reduce((n, g) => n + g.pages, 0);

@@ -16,7 +16,9 @@ import type { Kernel } from "../../mm/kernel.ts";
 import type { DeviceFaultBack } from "../../mm/zone.ts";
 import type { Columns } from "../../record/columns.ts";
 import { type Proc, site } from "../../sim/sim.ts";
+import { ENODEV } from "../../mm/errno.ts";
 import type { Device, DriverThread } from "../device.ts";
+import { Presence } from "../presence.ts";
 import type { DeviceTable } from "../table.ts";
 import { Chunks } from "./chunks.ts";
 import { GpuDriver } from "./driver.ts";
@@ -26,6 +28,7 @@ import { Hints } from "./hints.ts";
 import type { Grid } from "./launch.ts";
 import { bringBack } from "./migrate.ts";
 import { GpuMirror } from "./mirror.ts";
+import { plugGpu, unplugGpu } from "./plug.ts";
 import { GpuRecords } from "./records.ts";
 import { BlockWork } from "./service.ts";
 import type { GpuSpec } from "./spec.ts";
@@ -58,6 +61,8 @@ export class Gpu implements Device {
   readonly blockLock: number;
   /** Its memory. */
   readonly memory: DeviceMemory;
+  /** Whether the GPU is there. */
+  readonly presence: Presence;
   /** That memory in chunks. */
   readonly chunks: Chunks;
   /** The way to the host. */
@@ -82,6 +87,8 @@ export class Gpu implements Device {
   readonly kindBack: number;
   /** See {@link kindMigrate}. */
   readonly kindEvict: number;
+  /** Kind of span: its removal. */
+  readonly kindUnplug: number;
   /** Counters by what they count. */
   readonly counter: Readonly<
     Record<"toDevice" | "toSystem" | "failed" | "retries" | "evicted" | "evictFailed", number>
@@ -110,6 +117,7 @@ export class Gpu implements Device {
     this.lock = k.locks.make(`driver lock of ${name}`);
     this.blockLock = k.locks.make(`gpu block lock`);
     this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this);
+    this.presence = new Presence(sim, name);
     this.chunks = new Chunks(sim, name, spec, this.memory);
     this.link = new Link(sim, `link of ${name}`, lineCurve(cost.linkLatencyNs, cost.linkBytesPerSecond));
     this.engine = new DmaEngine(
@@ -132,6 +140,7 @@ export class Gpu implements Device {
     this.kindMigrate = spans.kind("migration to device");
     this.kindBack = spans.kind("migration to system");
     this.kindEvict = spans.kind("eviction");
+    this.kindUnplug = spans.kind("device removal");
     this.counter = {
       toDevice: counters.define("pages_to_device"),
       toSystem: counters.define("pages_to_system"),
@@ -161,6 +170,11 @@ export class Gpu implements Device {
     return made;
   }
 
+  /** Mirrors of address spaces that are still there. */
+  openMirrors(): GpuMirror[] {
+    return this.mirrors.filter((m) => m.alive);
+  }
+
   /** The latest mirror of an address space, even if that is gone; a kernel that runs there has made one. */
   latest(mm: number): GpuMirror {
     for (let i = this.mirrors.length - 1; i >= 0; i--) if (this.mirrors[i].mm === mm) return this.mirrors[i];
@@ -170,6 +184,16 @@ export class Gpu implements Device {
   /** The GPU's page table of an address space. */
   table(mm: number): DeviceTable {
     return this.mirror(mm).table;
+  }
+
+  /** Removes the GPU from the machine, between its kernels: see {@link unplugGpu}. */
+  unplug(a: number): Proc<number> {
+    return unplugGpu(this, a);
+  }
+
+  /** Puts the GPU back into the machine: see {@link plugGpu}. */
+  plug(a: number): Proc<number> {
+    return plugGpu(this, a);
   }
 
   /** The driver's thread, if a kernel will run. */
@@ -189,7 +213,8 @@ export class Gpu implements Device {
   }
 
   /**
-   * Runs a kernel: {@link GpuDriver.expect} was called for it before.
+   * Runs a kernel: {@link GpuDriver.expect} was called for it before. Where the GPU is not there it ends at once, with -ENODEV
+   * as its one signal.
    *
    * @param a actor: the multiprocessors
    * @param mm the address space in which it runs
@@ -198,9 +223,12 @@ export class Gpu implements Device {
    */
   *launch(a: number, mm: number, grid: Grid, out: AccessResult): Proc {
     const { sim } = this.k;
-    sim.call(a, AT_KERNEL, mm);
-    yield* this.front.run(a, this.mirror(mm), grid, out);
-    sim.ret(a);
+    if (this.presence.enter()) {
+      sim.call(a, AT_KERNEL, mm);
+      yield* this.front.run(a, this.mirror(mm), grid, out);
+      sim.ret(a);
+      this.presence.exit();
+    } else out.fail(0, -ENODEV);
     this.driver.ended();
   }
 

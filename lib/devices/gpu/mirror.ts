@@ -4,7 +4,7 @@
  */
 import { type Invalidation, MMU_NOTIFY_RELEASE, type NotifierOps } from "../../mm/notifier.ts";
 import { VPN_END } from "../../mm/pagetable.ts";
-import type { Wait } from "../../sim/sim.ts";
+import type { Proc, Wait } from "../../sim/sim.ts";
 import { DeviceTable } from "../table.ts";
 import type { Gpu } from "./device.ts";
 
@@ -14,7 +14,7 @@ export class GpuMirror implements NotifierOps {
   readonly table: DeviceTable;
   /** Subscription over the whole address space. */
   readonly sub: number;
-  /** [0] 1 when the address space is gone */
+  /** [0] 1 when the address space is gone, or the GPU went */
   private readonly orphan: Uint8Array;
 
   /**
@@ -33,6 +33,15 @@ export class GpuMirror implements NotifierOps {
   /** Whether its address space is still there. */
   get alive(): boolean {
     return this.orphan[0] === 0;
+  }
+
+  /** Ends it because the GPU goes; waits for invalidations that are under way. */
+  *sever(a: number): Proc {
+    const { gpu } = this;
+    yield* gpu.k.notifiers.remove(a, this.sub);
+    this.table.reset();
+    gpu.front.flush(0, VPN_END);
+    this.orphan[0] = 1;
   }
 
   /** Removes a range from the GPU's table, also where the GPU's own migration takes the pages away. */
