@@ -85,6 +85,7 @@ export function playPolicies(refs: PageReferences, options: PlayOptions): Policy
     prefix: "play",
     chunks: units,
     busy,
+    chunksPerBlock: BLOCK_PAGES >>> unitShift,
     nextUse: eviction.needsFuture ? (c) => future[c] : undefined,
   });
   const b: PrefetchBlock = {

@@ -7,6 +7,7 @@ import { UsageError } from "../../errors.ts";
 import { belady } from "./eviction/belady.ts";
 import { lruAccess } from "./eviction/lru_access.ts";
 import { lruAllocation } from "./eviction/lru_allocation.ts";
+import { lruBlock } from "./eviction/lru_block.ts";
 import { noPreEviction, treePreEviction } from "./eviction/pre_eviction.ts";
 import { randomEviction } from "./eviction/random.ts";
 import type { EvictionPolicy, PreEvictionPolicy, PrefetchPolicy } from "./policy.ts";
@@ -23,6 +24,7 @@ export const PREFETCH_POLICIES: readonly PrefetchPolicy[] = [none, random, seque
 export const EVICTION_POLICIES: readonly EvictionPolicy[] = [
   lruAllocation,
   lruAccess,
+  lruBlock,
   randomEviction,
   belady,
 ];

@@ -55,6 +55,8 @@ export interface EvictionSetup {
   readonly chunks: number;
   /** By chunk: 1 while it must stay, because it is being filled, emptied or read by someone. The caller's column. */
   readonly busy: Uint8Array;
+  /** How many chunks on end share a VA block (default 1). */
+  readonly chunksPerBlock?: number;
   /** When a chunk is needed next, in any unit, Infinity for never; only a recorded trace knows it. */
   readonly nextUse?: (chunk: number) => number;
 }

@@ -173,7 +173,8 @@ export function uvmSmartTable(): FigureRow[] {
         const options: PlayOptions = {
           ...OPTIONS[memory][policies],
           memory: memory === "fits" ? "1 GiB" : FULL_PAGES[benchmark] * PAGE_SIZE,
-          eviction: "lru-access",
+          // On demand they evict pages one by one, else from the 2 MiB accessed longest ago.
+          eviction: policies === "on demand" ? "lru-access" : "lru-block",
           frames: "page",
           inFlight,
         };

@@ -10,7 +10,14 @@ const CHUNKS = 6;
 /** A policy with its arena, its busy column, and a future that the test can change. */
 function make(policy: EvictionPolicy) {
   const arena = new Arena(), busy = arena.u8("busy", CHUNKS), next = new Float64Array(CHUNKS);
-  const order = policy.make({ arena, prefix: "order", chunks: CHUNKS, busy, nextUse: (c) => next[c] });
+  const order = policy.make({
+    arena,
+    prefix: "order",
+    chunks: CHUNKS,
+    busy,
+    chunksPerBlock: 2,
+    nextUse: (c) => next[c],
+  });
   return { arena, busy, next, order };
 }
 
@@ -48,7 +55,14 @@ describe.each(EVICTION_POLICIES.map((p) => [p.name, p] as const))("%s", (name, p
         const victim = order.victim((n) => draw % n);
         if (name === "lru-allocation") expect(victim).toBe(idle(byAllocation)[0] ?? -1);
         else if (name === "lru-access") expect(victim).toBe(idle(byAccess)[0] ?? -1);
-        else if (name === "belady") {
+        else if (name === "lru-block") {
+          // Chunks 2k and 2k + 1 share a block, which is as old as the newer of them.
+          const age = (x: number) => Math.max(byAccess.indexOf(x), byAccess.indexOf(x ^ 1));
+          const oldest = idle(byAccess).sort((x, y) =>
+            age(x) - age(y) || byAccess.indexOf(x) - byAccess.indexOf(y)
+          );
+          expect(victim).toBe(oldest[0] ?? -1);
+        } else if (name === "belady") {
           const last = idle(byAllocation).sort((x, y) => future.get(y)! - future.get(x)! || x - y);
           expect(victim).toBe(last[0] ?? -1);
         } else expect(idle(byAllocation).length === 0 ? [-1] : idle(byAllocation)).toContain(victim);
@@ -105,8 +119,8 @@ describe("refuses", () => {
       "an unknown policy",
       () => evictionPolicy("lru"),
       '"lru"',
-      '"lru-allocation", "lru-access", "random", "belady"',
-      "did you mean lru-a",
+      '"lru-allocation", "lru-access", "lru-block", "random", "belady"',
+      "did you mean lru-",
     ],
     ["no policy", () => evictionPolicy(wrong(7)), "7"],
     [

@@ -9,14 +9,14 @@ import { ChunkList } from "./list.ts";
 export const lruAccess: EvictionPolicy = {
   name: "lru-access",
   needsFuture: false,
-  make(setup) {
-    const list = new ChunkList(setup);
+  make({ arena, prefix, chunks, busy }) {
+    const list = new ChunkList(arena, prefix, chunks);
     return {
       watchesAccess: true,
       allocated: (c) => list.append(c),
       accessed: (c) => list.touch(c),
       freed: (c) => list.remove(c),
-      victim: () => list.oldest(),
+      victim: () => list.oldest(busy),
     };
   },
 };

@@ -10,14 +10,14 @@ import { ChunkList } from "./list.ts";
 export const lruAllocation: EvictionPolicy = {
   name: "lru-allocation",
   needsFuture: false,
-  make(setup) {
-    const list = new ChunkList(setup);
+  make({ arena, prefix, chunks, busy }) {
+    const list = new ChunkList(arena, prefix, chunks);
     return {
       watchesAccess: false,
       allocated: (c) => list.append(c),
       accessed() {},
       freed: (c) => list.remove(c),
-      victim: () => list.oldest(),
+      victim: () => list.oldest(busy),
     };
   },
 };
