@@ -23,13 +23,22 @@ import { LOCKS } from "./lock_order.ts";
 import { MIGRATION } from "./migration.ts";
 import { NOTIFIER } from "./notifier.ts";
 import { REST } from "./rest.ts";
+import { SHARING } from "./sharing.ts";
 
 export { type Checker, Checkers, type Hooks, type Scene, type Where } from "./checker.ts";
 export { forgetLockOrder, lockOrder } from "./lock_graph.ts";
 export { type BrokenRule, InvariantError } from "./violation.ts";
 
 /** Every rule, by family. */
-const ALL: readonly Checker[] = [...CONSERVATION, ...REST, ...DEVMEM, ...MIGRATION, ...NOTIFIER, ...LOCKS];
+const ALL: readonly Checker[] = [
+  ...CONSERVATION,
+  ...REST,
+  ...DEVMEM,
+  ...SHARING,
+  ...MIGRATION,
+  ...NOTIFIER,
+  ...LOCKS,
+];
 
 /**
  * The rules that can be looked after, for `machine({ checkers })` and `explore(race, { checkers })`.

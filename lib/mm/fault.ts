@@ -207,7 +207,9 @@ function* unheldFault(
     sim.mark(a, AT_UNHELD, vpn, pfn);
     yield DUE;
   }
+  k.watch?.faultBackStarts(a, pfn);
   const rc = yield* pages.zoneOf(pfn).ops!.migrateToRam(a, { mm, vma, vpn, pfn });
+  k.watch?.faultBackEnds(a, pfn);
   sim.ret(a);
   return rc === 0 ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }

@@ -2,9 +2,10 @@
 import { expect, test } from "vitest";
 import { dummyRelease } from "../../lib/devices/dummy/ioctl.ts";
 import { memunmapPages } from "../../lib/hmm/devmem.ts";
+import { PTE_DEVICE } from "../../lib/mm/pagetable.ts";
 import { litmus } from "../../lib/explore/litmus.ts";
 import type { Kernel } from "../../lib/mm/kernel.ts";
-import { breaks, firstFrame, holds, needs } from "./facts.ts";
+import { breaks, entryOf, firstFrame, holds, needs } from "./facts.ts";
 import { brokenAtRest } from "../rest.ts";
 
 /** The frames that CPU faults are about which are at their driver now, as the actors' frames have them. */
@@ -138,4 +139,31 @@ test("6 (8a295dbbaf72): a device fault on another device's private page ends wit
   const r = await holds(race);
   expect([...r.found.outcomes.keys()].every((o) => o.startsWith("0 "))).toBe(true);
   await breaks(race, "faulted", { revert: ["foreign device page"] });
+});
+
+test("26 (249881232e14, e778406b40db): a removed device leaves no entry, in no address space", async () => {
+  let rc = 1, child = -1;
+  const race = litmus("removal of a device against a fork", { written: 5 }, ({ m, t, dev, A }) => {
+    const k = m.kernel, { mm } = t.process;
+    m.complete(dev.migrate(A));
+    return {
+      *P0() {
+        rc = yield* dev.unplug();
+      },
+      *P1() {
+        child = yield* t.fork();
+      },
+      finally: {
+        removed: () => rc === 0 && !dev.device.memory!.present,
+        noDeviceEntry: () => [mm, child].every((space) => entryOf(k, space, A.vpn).kind !== PTE_DEVICE),
+        countedOnce: () => k.rssAnon[mm] === 1 && k.rssAnon[child] === 1,
+        kept: () => t.process.read(A)[0] === 5,
+      },
+    };
+  });
+  await needs(
+    race,
+    "eviction before removal",
+    /^deadlock: P0 waits for pages of dev in use, held by 1 pages/,
+  );
 });
