@@ -163,6 +163,8 @@ export type { Proc, Wait } from "./sim/sim.ts";
 
 // --- patchset v13 of 2016, as code of that time called it ----------------------------------------------------------------
 export * as v13 from "./hmm/v13/mod.ts";
+/** GPU programs whose geometry was published, for `launch`. */
+export * as kernels from "./workloads/kernels/mod.ts";
 
 // --- races ---------------------------------------------------------------------------------------------------------------
 export {

@@ -67,6 +67,8 @@ export interface Grid {
   readonly name: string;
   /** Thread blocks; they become resident in order, block 0 first. */
   readonly blocks: number;
+  /** Threads of a block: how many blocks fit a multiprocessor (default: as many as it has slots for). */
+  readonly threadsPerBlock?: number;
   /** Page accesses of all blocks, for progress. */
   readonly pages: number;
   /** Faults that one block can have outstanding (default: as many as its uTLB); 1 for one that waits for each access. */

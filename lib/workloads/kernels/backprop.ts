@@ -1,6 +1,7 @@
 /** Back propagation of Rodinia: two passes over the weights of a layer. */
 import { wholeNumber } from "../../arguments.ts";
-import { addBytes, type GpuProgram, type PageRuns } from "./kernel.ts";
+import type { BlockRuns } from "../../devices/gpu/launch.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 const SIDE = 16;
 const WARP_ROWS = 2;
@@ -46,41 +47,31 @@ export function backprop(options: BackpropOptions = {}): GpuProgram {
     ],
     *launches([input, forward, adjusted, previous, sum, delta]) {
       // Rows of a block's part of the weights: one for each of its 16 inputs, without the threshold's column.
-      const row = (out: PageRuns, array: number, b: number, y: number, write: boolean) => {
+      const row = (out: BlockRuns, array: number, b: number, y: number, write: boolean) => {
         const from = width * (SIDE * b + y + 1) + 1;
         addBytes(out, array, 4 * from, 4 * (from + SIDE), write);
       };
-      const inputsOf = (out: PageRuns, b: number) =>
+      const inputsOf = (out: BlockRuns, b: number) =>
         addBytes(out, input, 4 * (SIDE * b + 1), 4 * (SIDE * b + SIDE + 1), false);
-      yield {
-        name: "bpnn_layerforward_CUDA",
-        blocks,
-        threadsPerBlock: SIDE * SIDE,
-        block(b, out) {
+      yield gridOf("bpnn_layerforward_CUDA", blocks, SIDE * SIDE, (b, out) => {
+        inputsOf(out, b);
+        for (let y = 0; y < SIDE; y++) row(out, forward, b, y, false);
+        for (let y = 0; y < SIDE; y++) row(out, forward, b, y, true);
+        addBytes(out, sum, 4 * SIDE * b, 4 * SIDE * (b + 1), true);
+      });
+      yield gridOf("bpnn_adjust_weights_cuda", blocks, SIDE * SIDE, (b, out) => {
+        for (let w = 0; w < SIDE; w += WARP_ROWS) {
+          addBytes(out, delta, 4, 4 * width, false);
           inputsOf(out, b);
-          for (let y = 0; y < SIDE; y++) row(out, forward, b, y, false);
-          for (let y = 0; y < SIDE; y++) row(out, forward, b, y, true);
-          addBytes(out, sum, 4 * SIDE * b, 4 * SIDE * (b + 1), true);
-        },
-      };
-      yield {
-        name: "bpnn_adjust_weights_cuda",
-        blocks,
-        threadsPerBlock: SIDE * SIDE,
-        block(b, out) {
-          for (let w = 0; w < SIDE; w += WARP_ROWS) {
-            addBytes(out, delta, 4, 4 * width, false);
-            inputsOf(out, b);
-            for (let y = w; y < w + WARP_ROWS; y++) row(out, previous, b, y, false);
-            for (let y = w; y < w + WARP_ROWS; y++) row(out, adjusted, b, y, true);
-            for (let y = w; y < w + WARP_ROWS; y++) row(out, previous, b, y, true);
-          }
-          if (b === 0) {
-            addBytes(out, adjusted, 4, 4 * width, true);
-            addBytes(out, previous, 4, 4 * width, true);
-          }
-        },
-      };
+          for (let y = w; y < w + WARP_ROWS; y++) row(out, previous, b, y, false);
+          for (let y = w; y < w + WARP_ROWS; y++) row(out, adjusted, b, y, true);
+          for (let y = w; y < w + WARP_ROWS; y++) row(out, previous, b, y, true);
+        }
+        if (b === 0) {
+          addBytes(out, adjusted, 4, 4 * width, true);
+          addBytes(out, previous, 4, 4 * width, true);
+        }
+      });
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Breadth-first search of Rodinia: a pair of launches for each level of the graph. */
 import { wholeNumber } from "../../arguments.ts";
 import { levels, randomGraph } from "./graph.ts";
-import { addBytes, type GpuProgram } from "./kernel.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 const THREADS = 512;
 const WARP = 32;
@@ -52,46 +52,37 @@ export function bfs(options: BfsOptions = {}): GpuProgram {
       { name: "cost", lengthBytes: 4 * nodes },
     ],
     *launches([node, mask, updating, visited, edges, cost]) {
-      const shape = { blocks, threadsPerBlock: THREADS };
       for (let depth = 0; depth <= deepest; depth++) {
-        yield {
-          ...shape,
-          name: "Kernel",
-          block(b, out) {
-            for (let w = b * THREADS; w < Math.min(nodes, (b + 1) * THREADS); w += WARP) {
-              const end = Math.min(nodes, w + WARP);
-              addBytes(out, mask, w, end, false);
-              for (let i = w; i < end; i++) {
-                if (level[i] !== depth) continue;
-                addBytes(out, mask, i, i + 1, true);
-                addBytes(out, node, NODE_BYTES * i, NODE_BYTES * (i + 1), false);
-                for (let e = graph.first[i]; e < graph.first[i + 1]; e++) {
-                  const to = graph.to[e];
-                  addBytes(out, edges, 4 * e, 4 * e + 4, false);
-                  addBytes(out, visited, to, to + 1, false);
-                  if (level[to] !== depth + 1) continue;
-                  addBytes(out, cost, 4 * i, 4 * i + 4, false);
-                  addBytes(out, cost, 4 * to, 4 * to + 4, true);
-                  addBytes(out, updating, to, to + 1, true);
-                }
+        yield gridOf("Kernel", blocks, THREADS, (b, out) => {
+          for (let w = b * THREADS; w < Math.min(nodes, (b + 1) * THREADS); w += WARP) {
+            const end = Math.min(nodes, w + WARP);
+            addBytes(out, mask, w, end, false);
+            for (let i = w; i < end; i++) {
+              if (level[i] !== depth) continue;
+              addBytes(out, mask, i, i + 1, true);
+              addBytes(out, node, NODE_BYTES * i, NODE_BYTES * (i + 1), false);
+              for (let e = graph.first[i]; e < graph.first[i + 1]; e++) {
+                const to = graph.to[e];
+                addBytes(out, edges, 4 * e, 4 * e + 4, false);
+                addBytes(out, visited, to, to + 1, false);
+                if (level[to] !== depth + 1) continue;
+                addBytes(out, cost, 4 * i, 4 * i + 4, false);
+                addBytes(out, cost, 4 * to, 4 * to + 4, true);
+                addBytes(out, updating, to, to + 1, true);
               }
             }
-          },
-        };
-        yield {
-          ...shape,
-          name: "Kernel2",
-          block(b, out) {
-            for (let w = b * THREADS; w < Math.min(nodes, (b + 1) * THREADS); w += WARP) {
-              const end = Math.min(nodes, w + WARP);
-              addBytes(out, updating, w, end, false);
-              for (let i = w; i < end; i++) {
-                if (level[i] !== depth + 1) continue;
-                for (const array of [mask, visited, updating]) addBytes(out, array, i, i + 1, true);
-              }
+          }
+        });
+        yield gridOf("Kernel2", blocks, THREADS, (b, out) => {
+          for (let w = b * THREADS; w < Math.min(nodes, (b + 1) * THREADS); w += WARP) {
+            const end = Math.min(nodes, w + WARP);
+            addBytes(out, updating, w, end, false);
+            for (let i = w; i < end; i++) {
+              if (level[i] !== depth + 1) continue;
+              for (const array of [mask, visited, updating]) addBytes(out, array, i, i + 1, true);
             }
-          },
-        };
+          }
+        });
       }
     },
   };

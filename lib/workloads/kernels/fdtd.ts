@@ -1,6 +1,7 @@
 /** FDTD-2D of PolyBench: three sweeps over the fields of a wave, time step by time step. */
 import { wholeNumber } from "../../arguments.ts";
-import { addBytes, type GpuKernel, type GpuProgram, type PageRuns } from "./kernel.ts";
+import type { BlockRuns } from "../../devices/gpu/launch.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 const ACROSS = 32, DOWN = 8;
 
@@ -44,9 +45,9 @@ export function fdtd(options: FdtdOptions = {}): GpuProgram {
     ],
     *launches([fict, ex, ey, hz]) {
       // A warp is one row of 32 threads: i is its row, from j to end its columns.
-      type Row = (out: PageRuns, i: number, j: number, end: number) => void;
+      type Row = (out: BlockRuns, i: number, j: number, end: number) => void;
       const cells = (
-        out: PageRuns,
+        out: BlockRuns,
         array: number,
         width: number,
         i: number,
@@ -54,15 +55,11 @@ export function fdtd(options: FdtdOptions = {}): GpuProgram {
         end: number,
         write: boolean,
       ) => addBytes(out, array, 4 * (i * width + j), 4 * (i * width + end), write);
-      const kernel = (name: string, row: Row): GpuKernel => ({
-        name,
-        blocks,
-        threadsPerBlock: ACROSS * DOWN,
-        block(b, out) {
+      const kernel = (name: string, row: Row) =>
+        gridOf(name, blocks, ACROSS * DOWN, (b, out) => {
           const j = ACROSS * (b % columns), top = DOWN * Math.floor(b / columns);
           for (let i = top; i < Math.min(n, top + DOWN); i++) row(out, i, j, Math.min(n, j + ACROSS));
-        },
-      });
+        });
       for (let t = 0; t < steps; t++) {
         yield kernel("fdtd_step1_kernel", (out, i, j, end) => {
           if (i === 0) addBytes(out, fict, 4 * t, 4 * t + 4, false);

@@ -1,6 +1,7 @@
 /** Gauss-Seidel smoothing over a grid, in two colours. */
 import { wholeNumber } from "../../arguments.ts";
-import { addBytes, type GpuProgram, type PageRuns } from "./kernel.ts";
+import type { BlockRuns } from "../../devices/gpu/launch.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 /** How large the sweeps are. */
 export interface GaussSeidelOptions {
@@ -34,7 +35,7 @@ export function gaussSeidel(options: GaussSeidelOptions = {}): GpuProgram {
   wholeNumber("make Gauss-Seidel", "size", n, 1, 1 << 16);
   wholeNumber("make Gauss-Seidel", "sweeps", sweeps, 1, 1_000_000);
   const across = Math.ceil(n / SIDE), lengthBytes = ELEMENT_BYTES * n * n;
-  const row = (out: PageRuns, array: number, y: number, x: number, write: boolean) => {
+  const row = (out: BlockRuns, array: number, y: number, x: number, write: boolean) => {
     if (y < 0 || y >= n) return;
     const from = Math.max(0, x - 1), end = Math.min(n, x + SIDE + 1);
     addBytes(out, array, ELEMENT_BYTES * (y * n + from), ELEMENT_BYTES * (y * n + end), write);
@@ -45,19 +46,14 @@ export function gaussSeidel(options: GaussSeidelOptions = {}): GpuProgram {
     arrays: [{ name: "x", lengthBytes }, { name: "b", lengthBytes }],
     *launches([x, b]) {
       for (let launch = 0; launch < 2 * sweeps; launch++) {
-        yield {
-          name: launch % 2 === 0 ? "red" : "black",
-          blocks: across * across,
-          threadsPerBlock: SIDE * SIDE,
-          block(block, out) {
-            const left = SIDE * (block % across), top = SIDE * Math.floor(block / across);
-            for (let y = top; y < Math.min(n, top + SIDE); y++) {
-              row(out, b, y, left, false);
-              for (const near of [y - 1, y, y + 1]) row(out, x, near, left, false);
-              row(out, x, y, left, true);
-            }
-          },
-        };
+        yield gridOf(launch % 2 === 0 ? "red" : "black", across * across, SIDE * SIDE, (block, out) => {
+          const left = SIDE * (block % across), top = SIDE * Math.floor(block / across);
+          for (let y = top; y < Math.min(n, top + SIDE); y++) {
+            row(out, b, y, left, false);
+            for (const near of [y - 1, y, y + 1]) row(out, x, near, left, false);
+            row(out, x, y, left, true);
+          }
+        });
       }
     },
   };

@@ -1,6 +1,7 @@
 /** Hotspot of Rodinia: a two-dimensional stencil over temperature and power. */
 import { wholeNumber } from "../../arguments.ts";
-import { addBytes, type GpuKernel, type GpuProgram, type PageRuns } from "./kernel.ts";
+import type { BlockRuns, Grid } from "../../devices/gpu/launch.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 /** Threads along a side of a thread block: BLOCK_SIZE. */
 const SIDE = 16;
@@ -54,9 +55,9 @@ export function hotspot(options: HotspotOptions = {}): GpuProgram {
     },
   };
 
-  function kernel(from: number, to: number, power: number): GpuKernel {
+  function kernel(from: number, to: number, power: number): Grid {
     const rows = (
-      out: PageRuns,
+      out: BlockRuns,
       array: number,
       y0: number,
       y1: number,
@@ -74,19 +75,14 @@ export function hotspot(options: HotspotOptions = {}): GpuProgram {
         );
       }
     };
-    return {
-      name: "calculate_temp",
-      blocks: across * across,
-      threadsPerBlock: SIDE * SIDE,
-      block(b, out) {
-        const y = inner * Math.floor(b / across) - stepsPerLaunch, x = inner * (b % across) - stepsPerLaunch;
-        for (let w = 0; w < SIDE; w += WARP_ROWS) {
-          rows(out, from, y + w, y + w + WARP_ROWS, x, x + SIDE, false);
-          rows(out, power, y + w, y + w + WARP_ROWS, x, x + SIDE, false);
-        }
-        const top = y + stepsPerLaunch, left = x + stepsPerLaunch;
-        rows(out, to, top, top + inner, left, left + inner, true);
-      },
-    };
+    return gridOf("calculate_temp", across * across, SIDE * SIDE, (b, out) => {
+      const y = inner * Math.floor(b / across) - stepsPerLaunch, x = inner * (b % across) - stepsPerLaunch;
+      for (let w = 0; w < SIDE; w += WARP_ROWS) {
+        rows(out, from, y + w, y + w + WARP_ROWS, x, x + SIDE, false);
+        rows(out, power, y + w, y + w + WARP_ROWS, x, x + SIDE, false);
+      }
+      const top = y + stepsPerLaunch, left = x + stepsPerLaunch;
+      rows(out, to, top, top + inner, left, left + inner, true);
+    });
   }
 }

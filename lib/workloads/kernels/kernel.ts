@@ -3,9 +3,10 @@
  *
  * A program says the sizes of its arrays and then its launches. A launch says for one thread block at a time which bytes
  * of which array it reads and writes, in the order of the program's text and warp by warp. Nothing is made before it is
- * asked for, so a grid of a million thread blocks costs nothing.
+ * asked for, so a grid of a million thread blocks takes no memory.
  * @module
  */
+import { BlockRuns, type Grid } from "../../devices/gpu/launch.ts";
 import { PAGE_SIZE } from "../../units.ts";
 
 /** Bytes of one array, as the program names them. */
@@ -14,35 +15,6 @@ export interface GpuArray {
   readonly name: string;
   /** Its length. */
   readonly lengthBytes: number;
-}
-
-/** Takes what a thread block touches, in the order in which it touches it. */
-export interface PageRuns {
-  /**
-   * Takes one run of pages.
-   *
-   * @param vpn first virtual page
-   * @param pages how many, 1 or more
-   * @param write whether it is written
-   */
-  add(vpn: number, pages: number, write: boolean): void;
-}
-
-/** One launch of a kernel: a grid of thread blocks. */
-export interface GpuKernel {
-  /** The kernel's name in the program's text. */
-  readonly name: string;
-  /** Thread blocks of the grid; block `b` begins no later than block `b + 1`. */
-  readonly blocks: number;
-  /** Threads of each. */
-  readonly threadsPerBlock: number;
-  /**
-   * Says what one thread block touches.
-   *
-   * @param b its number, from 0
-   * @param out takes the runs
-   */
-  block(b: number, out: PageRuns): void;
 }
 
 /** A program that runs on a GPU. */
@@ -58,7 +30,7 @@ export interface GpuProgram {
    *
    * @param first the first virtual page of each array, in the order of {@link arrays}
    */
-  launches(first: readonly number[]): Iterable<GpuKernel>;
+  launches(first: readonly number[]): Iterable<Grid>;
 }
 
 /**
@@ -92,16 +64,16 @@ export function layOut(
 }
 
 /**
- * Adds the pages of a range of bytes of an array.
+ * Adds the pages of a range of bytes of an array; a run that the one before covers or that follows it makes no new row.
  *
- * @param out takes the run
+ * @param runs takes the run
  * @param first the array's first virtual page
  * @param fromByte first byte
  * @param toByte byte past the last; nothing is added if it is not above `fromByte`
  * @param write whether it is written
  */
 export function addBytes(
-  out: PageRuns,
+  runs: BlockRuns,
   first: number,
   fromByte: number,
   toByte: number,
@@ -109,50 +81,56 @@ export function addBytes(
 ): void {
   if (toByte <= fromByte) return;
   const page = Math.floor(fromByte / PAGE_SIZE);
-  out.add(first + page, Math.floor((toByte - 1) / PAGE_SIZE) - page + 1, write);
+  addPages(runs, first + page, Math.floor((toByte - 1) / PAGE_SIZE) - page + 1, write);
 }
 
-/** Collects the runs of a thread block as columns; a run that the one before covers is left out. */
-export class RunList implements PageRuns {
-  /** Runs so far. */
-  n = 0;
-  /** First page by run. */
-  vpn: Float64Array = new Float64Array(64);
-  /** Pages by run. */
-  pages: Uint32Array = new Uint32Array(64);
-  /** 1 where a run is written. */
-  write: Uint8Array = new Uint8Array(64);
-
-  /** Forgets all runs. */
-  clear(): void {
-    this.n = 0;
-  }
-
-  /** Takes a run; see {@link PageRuns.add}. */
-  add(vpn: number, pages: number, write: boolean): void {
-    const last = this.n - 1, w = write ? 1 : 0;
-    if (last >= 0 && this.write[last] === w) {
-      const end = this.vpn[last] + this.pages[last];
-      if (vpn >= this.vpn[last] && vpn + pages <= end) return;
-      if (vpn === end) {
-        this.pages[last] += pages;
-        return;
-      }
+/**
+ * Adds pages, as {@link addBytes}.
+ *
+ * @param runs takes the run
+ * @param vpn first virtual page
+ * @param pages how many, 1 or more
+ * @param write whether they are written
+ */
+export function addPages(runs: BlockRuns, vpn: number, pages: number, write: boolean): void {
+  const last = runs.n - 1;
+  if (last >= 0 && (runs.write[last] !== 0) === write) {
+    const end = runs.vpn[last] + runs.pages[last];
+    if (vpn >= runs.vpn[last] && vpn + pages <= end) return;
+    if (vpn === end) {
+      runs.pages[last] += pages;
+      return;
     }
-    if (this.n === this.vpn.length) this.grow();
-    this.vpn[this.n] = vpn;
-    this.pages[this.n] = pages;
-    this.write[this.n++] = w;
   }
+  runs.add(vpn, pages, write);
+}
 
-  private grow(): void {
-    const size = 2 * this.n;
-    const wider = <T extends Float64Array | Uint32Array | Uint8Array>(
-      to: T,
-      from: T,
-    ): T => (to.set(from), to);
-    this.vpn = wider(new Float64Array(size), this.vpn);
-    this.pages = wider(new Uint32Array(size), this.pages);
-    this.write = wider(new Uint8Array(size), this.write);
-  }
+/**
+ * Makes a launch whose blocks are each said in one part.
+ *
+ * @param name the kernel's name in the program's text
+ * @param blocks thread blocks of the grid
+ * @param threadsPerBlock threads of each
+ * @param fill says what one block touches
+ * @returns the grid; the pages that it promises for progress are those of three blocks, taken for all
+ */
+export function gridOf(
+  name: string,
+  blocks: number,
+  threadsPerBlock: number,
+  fill: (block: number, runs: BlockRuns) => void,
+): Grid {
+  const sample = new BlockRuns(), looked = [0, blocks >> 1, blocks - 1];
+  for (const b of looked) fill(b, sample);
+  const pages = sample.pages.subarray(0, sample.n).reduce((n, x) => n + x, 0);
+  return {
+    name,
+    blocks,
+    threadsPerBlock,
+    pages: Math.ceil((pages / looked.length) * blocks),
+    fill(block, _part, runs) {
+      fill(block, runs);
+      return false;
+    },
+  };
 }

@@ -1,6 +1,6 @@
 /** A multigrid solver: smoothing on ever coarser grids and back. */
 import { wholeNumber } from "../../arguments.ts";
-import { addBytes, type GpuKernel, type GpuProgram } from "./kernel.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 /** How large the solver is. */
 export interface MultigridOptions {
@@ -55,11 +55,8 @@ export function multigrid(options: MultigridOptions = {}): GpuProgram {
         level: number,
         reads: readonly { readonly array: number; readonly level: number; readonly near?: boolean }[],
         writes: number,
-      ): GpuKernel => ({
-        name: `${name} ${level}`,
-        blocks: boxes * sides[level],
-        threadsPerBlock: 256,
-        block(block, out) {
+      ) =>
+        gridOf(`${name} ${level}`, boxes * sides[level], 256, (block, out) => {
           const side = sides[level], box = Math.floor(block / side), plane = block % side;
           for (const { array, level: from, near } of reads) {
             const scale = sides[from] / side, bytes = planeBytes(from), last = sides[from] - 1;
@@ -70,8 +67,7 @@ export function multigrid(options: MultigridOptions = {}): GpuProgram {
           }
           const bytes = planeBytes(level);
           addBytes(out, writes, (box * side + plane) * bytes, (box * side + plane + 1) * bytes, true);
-        },
-      });
+        });
       const smooth = (level: number) =>
         kernel(
           "smooth",

@@ -3,7 +3,7 @@ import { describe, wholeNumber } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { permutation } from "../../sim/random.ts";
 import { PAGE_SIZE } from "../../units.ts";
-import type { GpuProgram } from "./kernel.ts";
+import { type GpuProgram, gridOf } from "./kernel.ts";
 
 /** In which order threads take the pages. */
 export type PageOrder = "regular" | "random" | "stride";
@@ -67,17 +67,12 @@ export function pageKernel(order: PageOrder, options: PageKernelOptions = {}): G
     source: order === "stride" ? "ours" : `Allen and Ge, SC'21: github.com/tallendev/uvm-eval, ${order}`,
     arrays: [{ name: "a", lengthBytes: pages * PAGE_SIZE }],
     *launches([a]) {
-      yield {
-        name: "uvmer2",
-        blocks: Math.ceil(threads / threadsPerBlock),
-        threadsPerBlock,
-        block(b, out) {
-          for (let i = b * threadsPerBlock; i < Math.min(threads, (b + 1) * threadsPerBlock); i++) {
-            const page = pageOf(i);
-            if (page < pages) out.add(a + page, 1, write);
-          }
-        },
-      };
+      yield gridOf("uvmer2", Math.ceil(threads / threadsPerBlock), threadsPerBlock, (b, out) => {
+        for (let i = b * threadsPerBlock; i < Math.min(threads, (b + 1) * threadsPerBlock); i++) {
+          const page = pageOf(i);
+          if (page < pages) out.add(a + page, 1, write);
+        }
+      });
     },
   };
 }

@@ -4,6 +4,9 @@ import { permutation } from "../../sim/random.ts";
 import { PAGE_SIZE } from "../../units.ts";
 import type { GpuProgram } from "./kernel.ts";
 
+/** Elements that are said at a time. */
+const PART = 1024;
+
 /** How large a chase is. */
 export interface PointerChaseOptions {
   /** Pages of the list, one element in each (default 65,536: 256 MiB). */
@@ -21,7 +24,7 @@ export interface PointerChaseOptions {
  * is the part `i`, `i + chains`, … of one random permutation of the pages.
  *
  * @param options sizes
- * @returns the program: one launch, whose blocks must not overlap their own accesses
+ * @returns the program: one launch, whose blocks wait for each of their accesses
  * @throws {UsageError} for sizes that cannot be
  *
  * @example
@@ -44,8 +47,12 @@ export function pointerChase(options: PointerChaseOptions = {}): GpuProgram {
         name: "chase",
         blocks: chains,
         threadsPerBlock: 1,
-        block(b, out) {
-          for (let i = b; i < pages; i += chains) out.add(list + order(i), 1, false);
+        faultsPerBlock: 1,
+        pages,
+        fill(b, part, runs) {
+          const from = part * PART, to = Math.min(from + PART, Math.ceil((pages - b) / chains));
+          for (let i = from; i < to; i++) runs.add(list + order(b + i * chains), 1, false, 0, true);
+          return b + to * chains < pages;
         },
       };
     },

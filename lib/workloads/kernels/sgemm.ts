@@ -1,6 +1,7 @@
 /** Multiplication of two square matrices in tiles. */
 import { wholeNumber } from "../../arguments.ts";
-import { addBytes, type GpuProgram } from "./kernel.ts";
+import { PAGE_SIZE } from "../../units.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 /** How large the product is. */
 export interface SgemmOptions {
@@ -34,31 +35,29 @@ export function sgemm(options: SgemmOptions = {}): GpuProgram {
   wholeNumber(act, "size", n, 1, 1 << 16);
   wholeNumber(act, "tile", tile, 1, n);
   wholeNumber(act, "depth", depth, 1, n);
+  const pageOf = (x: number, k: number) => Math.floor((4 * (x * n + k)) / PAGE_SIZE);
   const tiles = Math.ceil(n / tile), lengthBytes = 4 * n * n;
   return {
     name: "sgemm",
     source: "cuBLAS sgemm as in Allen and Ge, SC'21: github.com/tallendev/uvm-eval, cublas; tiles assumed",
     arrays: ["A", "B", "C"].map((name) => ({ name, lengthBytes })),
     *launches([a, b, c]) {
-      yield {
-        name: "sgemm",
-        blocks: tiles * tiles,
-        threadsPerBlock: 256,
-        block(block, out) {
-          const row = tile * (block % tiles), column = tile * Math.floor(block / tiles);
-          const lastRow = Math.min(n, row + tile), lastColumn = Math.min(n, column + tile);
-          for (let k = 0; k < n; k += depth) {
-            const end = Math.min(n, k + depth);
-            for (let x = k; x < end; x++) addBytes(out, a, 4 * (x * n + row), 4 * (x * n + lastRow), false);
-            for (let x = column; x < lastColumn; x++) {
-              addBytes(out, b, 4 * (x * n + k), 4 * (x * n + end), false);
-            }
-          }
+      yield gridOf("sgemm", tiles * tiles, 256, (block, out) => {
+        const row = tile * (block % tiles), column = tile * Math.floor(block / tiles);
+        const lastRow = Math.min(n, row + tile), lastColumn = Math.min(n, column + tile);
+        for (let k = 0; k < n; k += depth) {
+          const end = Math.min(n, k + depth);
+          for (let x = k; x < end; x++) addBytes(out, a, 4 * (x * n + row), 4 * (x * n + lastRow), false);
+          // Down a column of B a thread block stays in a page for many steps: a page is said when it is entered.
           for (let x = column; x < lastColumn; x++) {
-            addBytes(out, c, 4 * (x * n + row), 4 * (x * n + lastRow), true);
+            if (k > 0 && pageOf(x, end - 1) === pageOf(x, k - 1)) continue;
+            addBytes(out, b, 4 * (x * n + k), 4 * (x * n + end), false);
           }
-        },
-      };
+        }
+        for (let x = column; x < lastColumn; x++) {
+          addBytes(out, c, 4 * (x * n + row), 4 * (x * n + lastRow), true);
+        }
+      });
     },
   };
 }

@@ -1,6 +1,6 @@
 /** The triad of STREAM. */
 import { wholeNumber } from "../../arguments.ts";
-import { addBytes, type GpuProgram } from "./kernel.ts";
+import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 const WARP = 32;
 const ELEMENT_BYTES = 8;
@@ -39,22 +39,17 @@ export function streamTriad(options: StreamTriadOptions = {}): GpuProgram {
     arrays: ["a", "b", "c"].map((name) => ({ name, lengthBytes })),
     *launches([a, b, c]) {
       for (let pass = 0; pass < passes; pass++) {
-        yield {
-          name: "triad_kernel",
-          blocks: Math.ceil(elements / threads),
-          threadsPerBlock: threads,
-          block(block, out) {
-            const from = ELEMENT_BYTES * threads * block;
-            const to = Math.min(lengthBytes, from + ELEMENT_BYTES * threads);
-            // Loads of all warps come before the first of them has its two words and stores.
-            for (let w = from; w < to; w += WARP * ELEMENT_BYTES) {
-              const end = Math.min(to, w + WARP * ELEMENT_BYTES);
-              addBytes(out, b, w, end, false);
-              addBytes(out, c, w, end, false);
-            }
-            addBytes(out, a, from, to, true);
-          },
-        };
+        yield gridOf("triad_kernel", Math.ceil(elements / threads), threads, (block, out) => {
+          const from = ELEMENT_BYTES * threads * block;
+          const to = Math.min(lengthBytes, from + ELEMENT_BYTES * threads);
+          // Loads of all warps come before the first of them has its two words and stores.
+          for (let w = from; w < to; w += WARP * ELEMENT_BYTES) {
+            const end = Math.min(to, w + WARP * ELEMENT_BYTES);
+            addBytes(out, b, w, end, false);
+            addBytes(out, c, w, end, false);
+          }
+          addBytes(out, a, from, to, true);
+        });
       }
     },
   };

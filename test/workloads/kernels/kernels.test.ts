@@ -1,18 +1,31 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { BlockRuns, type Grid } from "../../../lib/devices/gpu/launch.ts";
 import { backprop } from "../../../lib/workloads/kernels/backprop.ts";
 import { bfs } from "../../../lib/workloads/kernels/bfs.ts";
 import { fdtd } from "../../../lib/workloads/kernels/fdtd.ts";
 import { gaussSeidel } from "../../../lib/workloads/kernels/gauss_seidel.ts";
 import { levels, randomGraph } from "../../../lib/workloads/kernels/graph.ts";
 import { hotspot } from "../../../lib/workloads/kernels/hotspot.ts";
-import { type GpuProgram, layOut, pagesOf, RunList } from "../../../lib/workloads/kernels/kernel.ts";
+import { addPages, type GpuProgram, layOut, pagesOf } from "../../../lib/workloads/kernels/kernel.ts";
 import { multigrid } from "../../../lib/workloads/kernels/multigrid.ts";
 import { pageKernel, type PageOrder } from "../../../lib/workloads/kernels/pages.ts";
 import { pointerChase } from "../../../lib/workloads/kernels/pointer_chase.ts";
 import { sgemm } from "../../../lib/workloads/kernels/sgemm.ts";
 import { streamTriad } from "../../../lib/workloads/kernels/stream_triad.ts";
 import { refuses } from "../../refusal.ts";
+
+/** Calls `add` with every run of a grid, block by block, part by part. */
+function eachRun(grid: Grid, add: (vpn: number, pages: number, write: boolean) => void): void {
+  const runs = new BlockRuns();
+  for (let b = 0; b < grid.blocks; b++) {
+    for (let part = 0, more = true; more; part++) {
+      runs.clear();
+      more = grid.fill(b, part, runs);
+      for (let i = 0; i < runs.n; i++) add(runs.vpn[i], runs.pages[i], runs.write[i] !== 0);
+    }
+  }
+}
 
 /** Pages that a program touches and writes; throws for a page outside its arrays. */
 function touched(program: GpuProgram): { read: Set<number>; written: Set<number> } {
@@ -28,7 +41,7 @@ function touched(program: GpuProgram): { read: Set<number>; written: Set<number>
       (write ? written : read).add(v);
     }
   };
-  for (const k of program.launches(first)) for (let b = 0; b < k.blocks; b++) k.block(b, { add });
+  for (const grid of program.launches(first)) eachRun(grid, add);
   return { read, written };
 }
 
@@ -80,18 +93,16 @@ test("each page of a page kernel is touched once, whatever the order", () => {
   const order = fc.constantFrom<PageOrder>("regular", "random", "stride");
   fc.assert(fc.property(order, fc.integer({ min: 1, max: 300 }), fc.nat(), fc.nat(), (o, pages, seed, s) => {
     const program = pageKernel(o, { pages, seed, stridePages: 1 + (s % pages) }), seen: number[] = [];
-    for (const k of program.launches([0])) {
-      for (let b = 0; b < k.blocks; b++) {
-        k.block(b, { add: (v, n) => expect(n).toBe(seen.push(v) - seen.length + 1) });
-      }
+    for (const grid of program.launches([0])) {
+      eachRun(grid, (v, n) => expect(n).toBe(seen.push(v) - seen.length + 1));
     }
     expect(seen.toSorted((x, y) => x - y)).toEqual(Array.from({ length: pages }, (_, i) => i));
   }));
 });
 
 test("stencils read the rim that their neighbours write", () => {
-  const [launch] = hotspot({ size: 64, stepsPerLaunch: 1 }).launches([0, 100, 200]), runs = new RunList();
-  launch.block(0, runs);
+  const [launch] = hotspot({ size: 64, stepsPerLaunch: 1 }).launches([0, 100, 200]), runs = new BlockRuns();
+  launch.fill(0, 0, runs);
   const reads = [...runs.vpn.subarray(0, runs.n)].filter((v) => v < 100);
   // 14 cells a side and one of rim: 15 rows of 256 bytes lie in the first page.
   expect(new Set(reads)).toEqual(new Set([0]));
@@ -116,13 +127,13 @@ test("a random graph is the same from the same seed, and each of its edges goes 
   expect(g.to.length / g.nodes).toBeCloseTo(6, 0);
 });
 
-describe("RunList", () => {
+describe("addPages()", () => {
   test("keeps what each run covers, in order, and joins runs that follow each other", () => {
     const run = fc.tuple(fc.nat({ max: 20 }), fc.integer({ min: 1, max: 5 }), fc.boolean());
     fc.assert(fc.property(fc.array(run, { maxLength: 200 }), (runs) => {
-      const list = new RunList(), pages: string[] = [], kept: string[] = [];
+      const list = new BlockRuns(), pages: string[] = [], kept: string[] = [];
       for (const [vpn, n, write] of runs) {
-        list.add(vpn, n, write);
+        addPages(list, vpn, n, write);
         for (let v = vpn; v < vpn + n; v++) pages.push(`${v} ${write}`);
       }
       for (let i = 0; i < list.n; i++) {
