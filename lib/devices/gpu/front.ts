@@ -20,6 +20,9 @@ import { Utlbs } from "./utlb.ts";
 /** Pages and faults of one uTLB in a wave: small, so that the uTLBs' faults come mixed and in time. */
 const WAVE_PAGES = 32, WAVE_FAULTS = 8;
 
+/** Leaf tables that a wave remembers. */
+const LEAVES = 256;
+
 const AT_ENGINE = site("gpu: waiting for the kernel before");
 const AT_WAVE = site("gpu: before accesses");
 const AT_REPLAY = site("gpu: all blocks wait for a replay");
@@ -50,6 +53,11 @@ export class Front {
   private remote = 0;
   private moved = false;
   private busyNs = 0;
+  /** Leaf tables found in the present wave, by 2 MiB of address space: nothing stops in a wave, so none goes meanwhile. */
+  private readonly leafOf = new Float64Array(LEAVES);
+  private readonly leafIn = new Float64Array(LEAVES);
+  private readonly leafAt = new Int32Array(LEAVES);
+  private waves = 0;
 
   /**
    * Makes an idle front.
@@ -118,6 +126,7 @@ export class Front {
   private wave(a: number): boolean {
     const { utlbs, stalled } = this, { sim } = this.gpu.k;
     const again = this.takeReplay();
+    this.waves++;
     this.pages = this.remote = 0;
     this.moved = false;
     let slowestNs = 0;
@@ -263,9 +272,9 @@ export class Front {
    * @returns how many pages from `v` on; 0 means a fault
    */
   private access(g: number, from: number, end: number, write: boolean, value: number): number {
-    const { gpu, mirror, out } = this, { deviceTables: tables, pages, sim } = gpu.k, { kind, pfn } = tables;
-    const stop = Math.min(end, from - (from % 512) + 512), leaf = tables.leaf(mirror.table.root, from);
+    const { gpu, out } = this, { deviceTables: tables, pages, sim } = gpu.k, { kind, pfn } = tables;
     if (sim.grain === 1) return this.accessOne(from, write, value);
+    const block = Math.floor(from / 512), stop = Math.min(end, 512 * block + 512), leaf = this.leaf(block);
     if (leaf < 0) return 0;
     const { chunks } = gpu, watched = chunks.evictor.watchesAccess, zone = gpu.memory.zone;
     let v = from, last = -1, remote = 0;
@@ -284,6 +293,15 @@ export class Front {
     }
     this.count(g, from, v - from, remote);
     return v - from;
+  }
+
+  /** The leaf table of 2 MiB of address space, or -1. */
+  private leaf(block: number): number {
+    const { leafOf, leafIn, leafAt, waves } = this, i = block % LEAVES;
+    if (leafIn[i] === waves && leafOf[i] === block) return leafAt[i];
+    leafIn[i] = waves;
+    leafOf[i] = block;
+    return leafAt[i] = this.gpu.k.deviceTables.leaf(this.mirror.table.root, 512 * block);
   }
 
   /** One page through the TLB that keeps a translation until it is flushed, as the explorer needs it. */
