@@ -15,6 +15,7 @@ import {
   MEMORY_SYSTEM,
   type PagemapOps,
   type Zone,
+  ZoneRow,
 } from "./zone.ts";
 import { PG_LARGE, PG_LOCKED } from "./page_flags.ts";
 import { HUGE_PAGES, MAX_PAGES, ramSections, SECTION_PAGES, ZERO_PFN } from "./page_sizes.ts";
@@ -160,20 +161,8 @@ export class Pages {
   declareZone(name: string, type: number, ops: PagemapOps | undefined, owner: number): Zone | undefined {
     const number = this.zones.length, { starts, ends } = this;
     if (number === MAX_ZONES) return undefined;
-    const zone: Zone = {
-      number,
-      name,
-      type,
-      get start() {
-        return starts[number];
-      },
-      get end() {
-        return ends[number];
-      },
-      lock: this.sim.resource("zone lock"),
-      ops,
-      owner,
-    };
+    const lock = this.sim.resource("zone lock");
+    const zone = new ZoneRow(number, name, type, lock, ops, owner, starts, ends);
     this.zones.push(zone);
     return zone;
   }

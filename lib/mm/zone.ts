@@ -50,3 +50,39 @@ export interface Zone {
   /** Who may see the pages of device memory: pgmap->owner. 0 for RAM. */
   readonly owner: number;
 }
+
+/** A zone over the columns of all zones: one shape for all, so that reading its ends costs no call of its own. */
+export class ZoneRow implements Zone {
+  /**
+   * Names a row.
+   *
+   * @param number its place among the zones
+   * @param name "RAM", or the device's name
+   * @param type MEMORY_SYSTEM, MEMORY_DEVICE_PRIVATE or MEMORY_DEVICE_COHERENT
+   * @param lock resource of its short lock
+   * @param ops calls of its owner
+   * @param owner who may see its pages
+   * @param starts first frame by zone
+   * @param ends first frame past it by zone
+   */
+  constructor(
+    readonly number: number,
+    readonly name: string,
+    readonly type: number,
+    readonly lock: number,
+    readonly ops: PagemapOps | undefined,
+    readonly owner: number,
+    private readonly starts: Uint32Array,
+    private readonly ends: Uint32Array,
+  ) {}
+
+  /** First frame. */
+  get start(): number {
+    return this.starts[this.number];
+  }
+
+  /** First frame past it. */
+  get end(): number {
+    return this.ends[this.number];
+  }
+}
