@@ -62,6 +62,14 @@ export type { DummyOptions, DummySpec } from "./devices/dummy/spec.ts";
 export type { GpuOptions, GpuSpec, ReplayPolicy } from "./devices/gpu/spec.ts";
 export { BlockRuns, type Grid } from "./devices/gpu/launch.ts";
 export type { AnyDeviceSpec, DeviceChoice, DeviceOf } from "./devices/kinds.ts";
+export {
+  cpuCopy,
+  type CpuCopyOptions,
+  dmaEngine,
+  type DmaEngineOptions,
+  interconnect,
+  type InterconnectOptions,
+} from "./machine/engines.ts";
 export type { NodeOptions, NodeSpec } from "./machine/nodes.ts";
 export type { BindOptions, Mempolicy, Moved, MoveOptions } from "./machine/placement.ts";
 export { Machine, machine, type ProcessOptions, type RunOptions } from "./machine/machine.ts";
@@ -260,9 +268,12 @@ export { type FirstLight, firstLight, type FirstLightOptions } from "./experimen
 // --- below the public face -----------------------------------------------------------------------------------------------
 // What `Machine.kernel` and a device are made of: types only, for those who look inside a machine. Their files say what
 // they do; they may change with the model.
+export type { CpuCopy, CpuCopyCosts, Interconnect, PlainDma, PlainDmaCosts } from "./bus/interconnect.ts";
 export type { CopyEngine, Link } from "./bus/link.ts";
 export type { Census, SpaceCount } from "./check/census.ts";
 export type { Checker, Hooks, Scene, Where } from "./check/mod.ts";
+export type { SharedLinks, WorkList } from "./bus/shared_links.ts";
+export type { Descriptor } from "./bus/shares.ts";
 export type { DevicePhases, DummyDevice } from "./devices/dummy/device.ts";
 export type { DummyMirror } from "./devices/dummy/mirror.ts";
 export type { Chunks } from "./devices/gpu/chunks.ts";

@@ -65,7 +65,7 @@ const AT_PAGE = site("dma: before a page is copied");
 const AT_DONE = site("dma: copied");
 
 /** Leaves the first `keep` rows to copy and no other. Returns how many of those have a source. */
-function keepRows(src: Uint32Array, dst: Uint32Array, n: number, keep: number): number {
+export function keepRows(src: Uint32Array, dst: Uint32Array, n: number, keep: number): number {
   let kept = 0, sources = 0;
   for (let i = 0; i < n; i++) {
     if (dst[i] === NO_PAGE) continue;

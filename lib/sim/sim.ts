@@ -65,6 +65,8 @@ export class Sim {
   onWake: (a: number) => void = () => {};
   /** How {@link choose} draws; the explorer puts its own here. */
   chooser: Chooser;
+  /** Called when all clocks are set to zero: for what keeps times of its own. */
+  readonly onReset: (() => void)[] = [];
   /** Finished operations of all actors, by which runners tell work from livelock. */
   progress = 0;
 
@@ -169,6 +171,7 @@ export class Sim {
   resetAccounts(): void {
     this.nowNs.fill(0);
     this.freeAtNs.fill(0);
+    for (const reset of this.onReset) reset();
     this.spans.reset();
     this.counters.values.fill(0);
     this.progress = 0;
