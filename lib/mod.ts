@@ -268,7 +268,15 @@ export { type FirstLight, firstLight, type FirstLightOptions } from "./experimen
 // --- below the public face -----------------------------------------------------------------------------------------------
 // What `Machine.kernel` and a device are made of: types only, for those who look inside a machine. Their files say what
 // they do; they may change with the model.
-export type { CpuCopy, CpuCopyCosts, Interconnect, PlainDma, PlainDmaCosts } from "./bus/interconnect.ts";
+export type {
+  CopySpan,
+  CpuCopy,
+  CpuCopyCosts,
+  Interconnect,
+  InterconnectEngine,
+  PlainDma,
+  PlainDmaCosts,
+} from "./bus/interconnect.ts";
 export type { CopyEngine, Link } from "./bus/link.ts";
 export type { Census, SpaceCount } from "./check/census.ts";
 export type { Checker, Hooks, Scene, Where } from "./check/mod.ts";

@@ -58,19 +58,26 @@ export class Interconnect {
 }
 
 /** Pages that lie one after the other, in the source as in the destination. */
-interface Span {
+export interface CopySpan {
+  /** The lane that it crosses. */
   readonly lane: number;
+  /** Its length in pages. */
   readonly pages: number;
 }
 
-/** What both kinds of engine do: take the content over, and let the time of it pass. */
-abstract class Engine implements CopyEngine {
+/** What engines on an interconnect have in common: take the content over, and let the time of it pass. */
+export abstract class InterconnectEngine implements CopyEngine {
+  /**
+   * For those who extend it.
+   *
+   * @param bus what it moves over
+   */
   protected constructor(protected readonly bus: Interconnect) {}
 
   /** What is paid before anything moves; 0 or -EIO. */
   protected abstract prepare(a: number, pages: number): number;
   /** Lets the time pass that moving the spans takes. */
-  protected abstract move(a: number, spans: readonly Span[]): Proc;
+  protected abstract move(a: number, spans: readonly CopySpan[]): Proc;
 
   /** Copies pages; other actors run while they are under way. */
   *copy(a: number, src: Uint32Array, dst: Uint32Array, n: number): Proc<number> {
@@ -109,8 +116,8 @@ abstract class Engine implements CopyEngine {
   }
 
   /** The rows as spans: the pages of one large folio that go to one large folio are one, any other page is by itself. */
-  private spans(src: Uint32Array, dst: Uint32Array, n: number): Span[] {
-    const { pages } = this.bus, spans: Span[] = [];
+  private spans(src: Uint32Array, dst: Uint32Array, n: number): CopySpan[] {
+    const { pages } = this.bus, spans: CopySpan[] = [];
     for (let i = 0; i < n;) {
       const from = i++;
       // Pages of zeros are made where they shall be.
@@ -142,7 +149,7 @@ export interface PlainDmaCosts {
 }
 
 /** A DMA engine that belongs to no device and moves pages between memories, as the I/OAT and PTDMA engines of hosts do. */
-export class PlainDma extends Engine {
+export class PlainDma extends InterconnectEngine {
   private readonly workers: number[];
   private readonly phaseMap: number;
 
@@ -165,7 +172,7 @@ export class PlainDma extends Engine {
   }
 
   /** A large folio is cut into a descriptor for each channel; each goes to the channel with the least to do. */
-  protected *move(a: number, spans: readonly Span[]): Proc {
+  protected *move(a: number, spans: readonly CopySpan[]): Proc {
     const { channels, queueDepth, setupNs, channelBytesPerSecond } = this.cost, list: Descriptor[] = [];
     for (const { lane, pages } of spans) {
       const parts = Math.min(channels, pages);
@@ -189,7 +196,7 @@ export interface CpuCopyCosts {
 }
 
 /** Threads of CPUs that copy pages side by side: copy_mt of the kernel's page-migration offload patches. */
-export class CpuCopy extends Engine {
+export class CpuCopy extends InterconnectEngine {
   /**
    * Makes the threads.
    *
@@ -206,7 +213,7 @@ export class CpuCopy extends Engine {
   }
 
   /** Each thread copies an equal part of the pages, in their order. */
-  protected *move(a: number, spans: readonly Span[]): Proc {
+  protected *move(a: number, spans: readonly CopySpan[]): Proc {
     const { threads, threadBytesPerSecond, mostBytesPerSecond } = this.cost;
     const total = spans.reduce((n, s) => n + s.pages, 0), parts = Math.min(threads, total);
     const most = Math.min(
