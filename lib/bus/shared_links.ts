@@ -46,6 +46,7 @@ export class SharedLinks {
     });
   }
 
+  /** Lanes and workers at time 0, nothing under way. */
   private fresh(): Shares {
     const shares = new Shares((lane, from, to, bytes) => this.timelines[lane].addSpan(from, to, bytes));
     shares.lanes.push(...this.rates);
