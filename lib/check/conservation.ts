@@ -172,14 +172,21 @@ const zones: Checker = {
 const swapSlots: Checker = {
   name: "swap slot",
   fact: FACT,
-  says: "A swap slot has as many users as entries name it.",
+  says:
+    "A swap slot has as many users as entries name it; one that has users or a cached page is counted in use.",
   make: ({ kernel: k, census, broken }) => ({
     atRest() {
+      let used = 0;
       census.spaces();
       k.swap.users.forEach((n, slot) => {
-        const named = census.slots[slot];
+        const named = census.slots[slot], cached = k.swap.lookup(slot);
         if (n !== named) broken(`slot ${slot} counts ${n} users, ${named} entries name it`);
+        if (n > 0 || cached >= 0) used++;
+        if (cached >= 0 && k.pages.swap[cached] !== slot + 1) {
+          broken(`slot ${slot} has a page cached that names another`, { pfn: cached });
+        }
       });
+      if (used !== k.swap.used) broken(`${k.swap.used} slots are counted in use, ${used} are`);
     },
   }),
 };

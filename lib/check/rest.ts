@@ -2,7 +2,7 @@
  * Nothing is left behind when every actor has ended, and what devices and CPUs remember of page tables is true.
  * @module
  */
-import { PG_LOCKED } from "../mm/pages.ts";
+import { MEMORY_SYSTEM, PG_HUGETLB, PG_LOCKED, PG_LRU } from "../mm/pages.ts";
 import { PTE_DEVICE, PTE_EXCLUSIVE, PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
 import { forEachEntry, lookAt } from "./census.ts";
 import type { Checker } from "./checker.ts";
@@ -13,7 +13,8 @@ const leftBehind: Checker = {
   name: "left behind",
   fact: FACT,
   says:
-    "When every actor has ended, no lock is held, nobody sleeps, no invalidation runs and no batch is in use.",
+    "When every actor has ended, no lock is held, nobody sleeps or is in reclaim, no invalidation runs, every page that is " +
+    "mapped is on its list, and no batch is in use.",
   make: ({ kernel: k, batches, broken }) => ({
     atRest() {
       const { sim, locks, tables, notifiers, vmas, pages } = k;
@@ -35,9 +36,13 @@ const leftBehind: Checker = {
       }
       for (const zone of pages.zones) {
         for (let pfn = zone.start; pfn < pages.unusedFrom(zone); pfn++) {
-          if (pages.flags[pfn] & PG_LOCKED) broken("a page is locked", { pfn });
+          const flags = pages.flags[pfn];
+          if (flags & PG_LOCKED) broken("a page is locked", { pfn });
+          const listed = zone.type !== MEMORY_SYSTEM || (flags & (PG_LRU | PG_HUGETLB)) !== 0;
+          if (!listed && pages.mapcount[pfn] > 0) broken("a page is mapped and on no list", { pfn });
         }
       }
+      k.reclaim.inside.forEach((x, a) => x !== 0 && broken(`${sim.actorName(a)} is in reclaim`));
       for (const what of batches?.left() ?? []) broken(what);
     },
   }),

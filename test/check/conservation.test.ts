@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Thread } from "../../lib/machine/thread.ts";
 import { machine } from "../../lib/machine/machine.ts";
-import { PG_ANON_EXCLUSIVE, PG_LOCKED } from "../../lib/mm/pages.ts";
+import { PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU } from "../../lib/mm/pages.ts";
 import {
   PTE_DEVICE,
   PTE_MIGRATION,
@@ -106,6 +106,23 @@ const BREAKS: [string, RegExp, (s: Scene) => void][] = [
   }],
   ["a swap slot that miscounts", /^swap slot: slot 3/, ({ k }) => {
     k.swap.users[3]++;
+  }],
+  ["a swap slot in use that is not counted", /^swap slot: 1 slots are counted in use, 0 are/, ({ k }) => {
+    k.swap["count"][1]++;
+  }],
+  [
+    "a page of the swap cache that names another slot",
+    /^swap slot: slot 0 has a page cached that/,
+    ({ k, pfn }) => {
+      k.swap.add(k, pfn(3));
+      k.pages.swap[pfn(3)]++;
+    },
+  ],
+  ["an isolated page at rest", /^left behind: a page is mapped and on no list/, ({ k, pfn }) => {
+    k.pages.flags[pfn(3)] &= ~PG_LRU;
+  }],
+  ["an actor that never left reclaim", /^left behind: .* is in reclaim/, ({ k }) => {
+    k.reclaim.inside[1] = 1;
   }],
   ["a mirror of another frame", /^mirror: stale: dev maps a frame/, ({ k, d }) => {
     k.deviceTables.pfn[d(0)]++;
