@@ -38,9 +38,6 @@ function counted(n: number, what: string): string {
   return `${formatCount(n)} ${what}${n === 1 ? "" : "s"}`;
 }
 
-/** How many stretches of one phase are kept for each span that is kept: a fault with a migration has some six. */
-const SLICES_PER_EVENT = 8;
-
 /** Wall time between two looks at progress, budget and signal. */
 const SLICE_MS = 50;
 
@@ -289,12 +286,11 @@ export class Machine implements Displayable {
    */
   async run(workloads: Readonly<Record<string, Workload>>, options: RunOptions = {}): Promise<Run> {
     checkRunOptions(options);
-    const { events = 0 } = options, { sim } = this.kernel;
+    const { events = 0, slices = 0 } = options, { sim } = this.kernel;
     const { actors, started, threads } = this.start(workloads, events);
     sim.spans.events.start(events);
     sim.spans.events.on = events > 0;
-    if (events > 0) sim.spans.slices.start(SLICES_PER_EVENT * events);
-    else sim.spans.slices.on = false;
+    sim.spans.slices.start(slices);
     this.running = true;
     const t0 = performance.now(), total = started.reduce((n, s) => n + s.total, 0);
     let end: RunEnd = "done", resumes = 0, told = false, invariant: InvariantError | undefined;

@@ -88,7 +88,7 @@ export class Run implements Displayable {
   readonly counters: Columns;
   /** Single spans, when the run was asked to keep them: columns startNs, durationNs, actor, kind, vpn, pages. */
   readonly events: Columns;
-  /** What actors spent their time on inside spans, when events were kept: columns startNs, durationNs, actor, phase. */
+  /** What actors spent their time on inside spans, when slices were kept: columns startNs, durationNs, actor, phase. */
   readonly slices: Columns;
   /** Names of the actors by the number that events have. */
   readonly actorNames: readonly string[];

@@ -20,10 +20,15 @@ export interface RunOptions {
   /** Ends the run when aborted, with what it has; the machine cannot go on after that. */
   readonly signal?: AbortSignal;
   /**
-   * Keeps up to so many single spans as rows of `run.events`, 35 bytes each, their phases in time as rows of `run.slices`,
-   * up to 8 a span and 19 bytes each, and what devices record in `run.records` (default 0, at most 100,000,000).
+   * Keeps up to so many single spans as rows of `run.events`, 35 bytes each, and of what devices record in `run.records`
+   * (default 0, at most 100,000,000).
    */
   readonly events?: number;
+  /**
+   * Keeps up to so many stretches of one phase within spans as rows of `run.slices`, 19 bytes each (default 0, at most
+   * 100,000,000); a fault has some four, one with a migration ten.
+   */
+  readonly slices?: number;
 }
 
 const RUN_OPTIONS: Readonly<Record<keyof RunOptions, true>> = {
@@ -32,6 +37,7 @@ const RUN_OPTIONS: Readonly<Record<keyof RunOptions, true>> = {
   budgetSeconds: true,
   signal: true,
   events: true,
+  slices: true,
 };
 const RUNNERS = ["clock", "complete", "steps"];
 const MOST_EVENTS = 100_000_000;
@@ -44,7 +50,7 @@ const MOST_EVENTS = 100_000_000;
  */
 export function checkRunOptions(o: RunOptions): void {
   checkOptions("run", o, RUN_OPTIONS, "{ budgetSeconds: 10 }");
-  const { runner = "clock", progress, budgetSeconds = 1, signal, events = 0 } = o;
+  const { runner = "clock", progress, budgetSeconds = 1, signal, events = 0, slices = 0 } = o;
   if (!RUNNERS.includes(runner)) {
     throw new UsageError(
       `Cannot run: got ${describe(runner)} for runner; "clock", "complete" and "steps" are allowed; ` +
@@ -70,4 +76,5 @@ export function checkRunOptions(o: RunOptions): void {
     );
   }
   wholeNumber("run", "events", events, 0, MOST_EVENTS);
+  wholeNumber("run", "slices", slices, 0, MOST_EVENTS);
 }

@@ -53,3 +53,57 @@ export function placeOf(e: Extents, page: number): number {
   }
   return e.before[low] + page - e.starts[low];
 }
+
+/** Pages that are somewhere, as ranges; small sets of large ranges are fast. */
+export class PageSet {
+  /** First page of each range, ascending. */
+  private readonly starts: number[] = [];
+  /** Page past the last of each range. */
+  private readonly ends: number[] = [];
+
+  /** The first range that ends after `page`. */
+  private after(page: number): number {
+    let low = 0, high = this.ends.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.ends[middle] <= page) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Puts pages in; `each` hears of every range of them that was not there. */
+  add(start: number, end: number, each: (start: number, end: number) => void): void {
+    const first = this.after(start);
+    let i = first, from = start;
+    for (; i < this.starts.length && this.starts[i] < end; i++) {
+      if (this.starts[i] > from) each(from, this.starts[i]);
+      from = Math.max(from, this.ends[i]);
+    }
+    if (from < end) each(from, end);
+    const low = i > first ? Math.min(start, this.starts[first]) : start;
+    const high = i > first ? Math.max(end, this.ends[i - 1]) : end;
+    this.starts.splice(first, i - first, low);
+    this.ends.splice(first, i - first, high);
+  }
+
+  /** Takes pages out; `each` hears of every range of them that was there. */
+  remove(start: number, end: number, each: (start: number, end: number) => void): void {
+    const first = this.after(start), starts: number[] = [], ends: number[] = [];
+    let i = first;
+    for (; i < this.starts.length && this.starts[i] < end; i++) {
+      const [low, high] = [this.starts[i], this.ends[i]];
+      each(Math.max(low, start), Math.min(high, end));
+      if (low < start) {
+        starts.push(low);
+        ends.push(start);
+      }
+      if (high > end) {
+        starts.push(end);
+        ends.push(high);
+      }
+    }
+    this.starts.splice(first, i - first, ...starts);
+    this.ends.splice(first, i - first, ...ends);
+  }
+}

@@ -85,7 +85,7 @@ export interface Plot {
    * @param source a table with columns timeNs, firstVpn, pages, onDevice: `run.records.gpu.residency`
    * @param options a title of one's own, the end of the run
    * @returns the chart; its table holds the share on the device by cell
-   * @throws {UsageError} if a column is missing, times go back, or more pages leave a place than came
+   * @throws {UsageError} if a column is missing or times go back
    */
   residency(source: Columns, options?: ResidencyOptions): Chart;
   /**

@@ -4,7 +4,7 @@ import { type Columns, columnsOf } from "../record/columns.ts";
 import { checkColumns, numbersOf } from "../tables/check.ts";
 import { PAGE_SIZE } from "../units.ts";
 import { type Chart, emptyChart, makeChart } from "./chart.ts";
-import { type Extents, extentsOf, placeOf } from "./extents.ts";
+import { type Extents, extentsOf, PageSet, placeOf } from "./extents.ts";
 import { axisUnit, shareText, short, timeText, valueText, withUnit } from "./scale.ts";
 import { LEGEND_ABOVE_TITLE, WIDTH } from "./theme.ts";
 
@@ -34,12 +34,12 @@ interface Grid {
 /**
  * Draws which part of memory was on a device when: addresses upwards, virtual time to the right.
  *
- * @param source a table with columns timeNs (ascending), firstVpn, pages, onDevice (1 for pages that came, 0 for pages that
- * left): `run.records.gpu.residency`
+ * @param source a table with columns timeNs (ascending), firstVpn, pages, onDevice (1: these pages are
+ * there from now on; 0: none of them is): `run.records.gpu.residency`
  * @param options a title of one's own, the end of the run
  * @returns the chart; its table holds the share on the device by cell of time and address; gaps between touched ranges are
  * left out
- * @throws {UsageError} if a column is missing, times go back, or more pages leave a place than came
+ * @throws {UsageError} if a column is missing or times go back
  *
  * @example
  * ```ts
@@ -58,6 +58,9 @@ export function residency(source: Columns, options: ResidencyOptions = {}): Char
     return emptyChart(options.title ?? "Residency: no page came to the device", source);
   }
   const grid = gridOf(source, options.endNs);
+  if (grid.arrivedPages === 0) {
+    return emptyChart(options.title ?? "Residency: no page came to the device", source);
+  }
   const time = axisUnit("ns", grid.endNs), place = axisUnit("bytes", grid.extents.pages * PAGE_SIZE);
   const bytesPerPlace = grid.binPages * PAGE_SIZE, cells: Record<string, number>[] = [];
   for (let p = 0; p < grid.places; p++) {
@@ -127,7 +130,9 @@ function gridOf(source: Columns, given: number | undefined): Grid {
         'sort the table first, for example with orderby("timeNs")',
     );
   }
-  const extents = extentsOf(first, pages), endNs = Math.max(given ?? 0, timeNs[n - 1] + 1);
+  const came = Array.from(on, (_, i) => i).filter((i) => on[i] !== 0);
+  const extents = extentsOf(came.map((i) => first[i]), came.map((i) => pages[i]));
+  const endNs = Math.max(given ?? 0, timeNs[n - 1] + 1);
   const binPages = Math.max(1, Math.ceil(extents.pages / PLACES)),
     places = Math.ceil(extents.pages / binPages);
   const binNs = endNs / TIMES, held = new Float64Array(places * TIMES);
@@ -144,24 +149,21 @@ function gridOf(source: Columns, given: number | undefined): Grid {
     }
   };
   let now = 0, mostPages = 0, arrivedPages = 0;
+  const here = new PageSet();
   for (let i = 0; i < n; i++) {
-    const from = placeOf(extents, first[i]), to = from + pages[i];
-    const sign = on[i] !== 0 ? 1 : -1;
-    for (let place = Math.floor(from / binPages); place * binPages < to; place++) {
-      settle(place, timeNs[i]);
-      const part = Math.min(to, (place + 1) * binPages) - Math.max(from, place * binPages);
-      there[place] += sign * part;
-      if (there[place] >= 0) continue;
-      throw new UsageError(
-        `Cannot ${WHAT}: got ${
-          pages[i]
-        } pages that leave in row ${i}, and fewer had come; every page that leaves must ` +
-          "have come before; keep the whole table, with a larger m.run(…, { events }) if rows did not fit",
-      );
-    }
-    now += sign * pages[i];
+    const end = first[i] + pages[i], sign = on[i] !== 0 ? 1 : -1;
+    const change = (start: number, past: number) => {
+      const from = placeOf(extents, start), to = from + past - start;
+      for (let place = Math.floor(from / binPages); place * binPages < to; place++) {
+        settle(place, timeNs[i]);
+        there[place] += sign * (Math.min(to, (place + 1) * binPages) - Math.max(from, place * binPages));
+      }
+      now += sign * (past - start);
+      if (sign > 0) arrivedPages += past - start;
+    };
+    if (sign > 0) here.add(first[i], end, change);
+    else here.remove(first[i], end, change);
     mostPages = Math.max(mostPages, now);
-    if (sign > 0) arrivedPages += pages[i];
   }
   for (let place = 0; place < places; place++) settle(place, endNs);
   return { held, extents, endNs, binNs, binPages, places, mostPages, arrivedPages };

@@ -35,12 +35,16 @@ export class EventLog {
     this.on = true;
   }
 
-  /** Appends one span; times in ns, `vpn` where it happened, `pages` how many pages. */
-  add(startNs: number, durationNs: number, actor: number, kind: number, vpn: number, pages: number): void {
+  /**
+   * Appends one span; times in ns, `vpn` where it happened, `pages` how many pages.
+   *
+   * @returns its row, -1 if the log is full
+   */
+  add(startNs: number, durationNs: number, actor: number, kind: number, vpn: number, pages: number): number {
     const i = this.rows;
     if (i === this.startNs.length) {
       this.dropped++;
-      return;
+      return -1;
     }
     this.startNs[i] = startNs;
     this.durationNs[i] = durationNs;
@@ -49,6 +53,7 @@ export class EventLog {
     this.vpn[i] = vpn;
     this.pages[i] = pages;
     this.rows = i + 1;
+    return i;
   }
 
   /**

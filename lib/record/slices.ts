@@ -19,6 +19,8 @@ export class SliceLog {
   private durationNs = new Float64Array(0);
   private actor = new Uint16Array(0);
   private phase = new Uint8Array(0);
+  /** Row of the event that a stretch is a part of, where events overlap; -1 for what an actor did. */
+  private event = new Int32Array(0);
   /** By actor: the row that its next stretch of the same phase goes on with, -1 for none. */
   private readonly last: Int32Array;
 
@@ -32,16 +34,16 @@ export class SliceLog {
   }
 
   /**
-   * Switches logging on and forgets earlier rows.
+   * Switches logging on, or off, and forgets earlier rows.
    *
-   * @param limit most rows to keep, 19 bytes each; the log grows as it fills
+   * @param limit most rows to keep, 23 bytes each; the log grows as it fills; 0 switches it off
    */
   start(limit: number): void {
     this.limit = limit;
     this.rows = this.dropped = 0;
     this.last.fill(-1);
     this.resize(Math.min(FIRST_ROWS, limit));
-    this.on = true;
+    this.on = limit > 0;
   }
 
   /** Logs that actor `a` spent `ns` from `startNs` on under `phase`; it goes on with the row before if that fits. */
@@ -52,19 +54,29 @@ export class SliceLog {
       this.durationNs[last] += ns;
       return;
     }
+    this.last[a] = this.append(a, startNs, ns, phase, -1);
+  }
+
+  /** Logs a part of event number `event`, which overlaps others of actor `a`; parts follow each other in time. */
+  part(a: number, startNs: number, ns: number, phase: number, event: number): void {
+    if (ns > 0) this.append(a, startNs, ns, phase, event);
+  }
+
+  /** Adds a row. Returns its number, -1 if the log is full. */
+  private append(a: number, startNs: number, ns: number, phase: number, event: number): number {
     const i = this.rows;
     if (i === this.limit) {
       this.dropped++;
-      this.last[a] = -1;
-      return;
+      return -1;
     }
     if (i === this.startNs.length) this.resize(Math.min(2 * i, this.limit));
     this.startNs[i] = startNs;
     this.durationNs[i] = ns;
     this.actor[i] = a;
     this.phase[i] = phase;
-    this.last[a] = i;
+    this.event[i] = event;
     this.rows = i + 1;
+    return i;
   }
 
   /** Lets the next stretch of an actor begin a row of its own: a span of it begins or ends here. */
@@ -76,7 +88,8 @@ export class SliceLog {
    * The rows logged so far, each actor's in the order of time.
    *
    * @param phaseNames names by phase number
-   * @returns columns startNs, durationNs, actor, phase
+   * @returns columns startNs, durationNs, actor, phase, event (the row of the event that it is a part of, where events of an
+   * actor overlap; -1 for what the actor itself did)
    */
   columns(phaseNames: readonly string[]): Columns {
     const n = this.rows;
@@ -88,6 +101,7 @@ export class SliceLog {
         durationNs: this.durationNs.slice(0, n),
         actor: this.actor.slice(0, n),
         phase: Array.from(this.phase.subarray(0, n), (p) => phaseNames[p]),
+        event: this.event.slice(0, n),
       },
       units: { startNs: "ns", durationNs: "ns" },
     };
@@ -96,11 +110,13 @@ export class SliceLog {
   /** Makes room for so many rows. */
   private resize(rows: number): void {
     const startNs = new Float64Array(rows), durationNs = new Float64Array(rows);
-    const actor = new Uint16Array(rows), phase = new Uint8Array(rows), kept = this.rows;
+    const actor = new Uint16Array(rows), phase = new Uint8Array(rows), event = new Int32Array(rows);
+    const kept = this.rows;
     startNs.set(this.startNs.subarray(0, kept));
     durationNs.set(this.durationNs.subarray(0, kept));
     actor.set(this.actor.subarray(0, kept));
     phase.set(this.phase.subarray(0, kept));
-    Object.assign(this, { startNs, durationNs, actor, phase });
+    event.set(this.event.subarray(0, kept));
+    Object.assign(this, { startNs, durationNs, actor, phase, event });
   }
 }

@@ -30,6 +30,8 @@ export class Spans {
   private readonly waits: (LatencyHistogram | undefined)[] = [];
   /** ns by kind and phase, at `kind * MAX_PHASES + phase`. */
   private phaseNs = new Float64Array(0);
+  /** Parts of the latency that {@link overlapping} will record: phase, ns, phase, ns, … */
+  private readonly booked: number[] = [];
   /** By kind: time in phases of spans that never ended, because their run was cut short. */
   private cutShortNs = new Float64Array(0);
   private readonly depth: Uint8Array;
@@ -156,12 +158,21 @@ export class Spans {
    */
   overlapping(a: number, kind: number, startNs: number, ns: number, at: number): void {
     this.kinds[kind].record(ns);
-    if (this.events.on) this.events.add(startNs, ns, a, kind, at, 1);
+    if (!this.events.on) return;
+    const row = this.events.add(startNs, ns, a, kind, at, 1);
+    if (!this.slices.on) return;
+    let from = startNs;
+    for (let i = 0; i < this.booked.length; i += 2) {
+      if (row >= 0) this.slices.part(a, from, this.booked[i + 1], this.booked[i], row);
+      from += this.booked[i + 1];
+    }
+    this.booked.length = 0;
   }
 
-  /** Books a part of a latency that {@link overlapping} records under a phase. */
+  /** Books a part of a latency under a phase, in the order of time, before {@link overlapping} records the whole. */
   book(kind: number, phase: number, ns: number): void {
     this.phaseNs[kind * MAX_PHASES + phase] += ns;
+    if (this.slices.on) this.booked.push(phase, ns);
   }
 
   /** Begins afresh: new histograms (readers keep the old ones), no phases, no open spans. */
@@ -170,6 +181,7 @@ export class Spans {
     this.waits.length = 0;
     this.phaseNs.fill(0);
     this.cutShortNs.fill(0);
+    this.booked.length = 0;
     this.depth.fill(0);
   }
 

@@ -17,12 +17,17 @@ function column<T extends ColumnData>(c: Columns, name: string): T {
   );
 }
 
-/** Rows by actor, each in the order of the table. */
-function byActor(actor: ArrayLike<number>, rows: number): Map<number, number[]> {
+/** The rows that `pick` takes, by a number in each, in the order of the table. */
+function rowsBy(
+  number: ArrayLike<number>,
+  rows: number,
+  pick: (row: number) => boolean,
+): Map<number, number[]> {
   const found = new Map<number, number[]>();
   for (let i = 0; i < rows; i++) {
-    const of = found.get(actor[i]);
-    if (of === undefined) found.set(actor[i], [i]);
+    if (!pick(i)) continue;
+    const of = found.get(number[i]);
+    if (of === undefined) found.set(number[i], [i]);
     else of.push(i);
   }
   return found;
@@ -53,7 +58,7 @@ function firstFrom(rows: readonly number[], startNs: Float64Array, ns: number): 
  * import { machine, splits, touch } from "hmmlab";
  *
  * const m = machine({ memory: "64 MiB" });
- * const run = await m.run({ cpu: touch(m.process().mmap("1 MiB")) }, { events: 1000 });
+ * const run = await m.run({ cpu: touch(m.process().mmap("1 MiB")) }, { events: 1000, slices: 8000 });
  * const first = splits(run.events, run.slices).columns;
  * console.log(Number(first["page clearing"][0]) > 0); // true
  * ```
@@ -64,14 +69,19 @@ export function splits(events: Columns, slices: Columns): Columns {
   const actor = column<Uint16Array>(events, "actor"), { numRows } = events;
   const from = column<Float64Array>(slices, "startNs"), lasted = column<Float64Array>(slices, "durationNs");
   const phase = column<readonly string[]>(slices, "phase");
-  const of = byActor(column<Uint16Array>(slices, "actor"), slices.numRows);
+  const event = column<Int32Array>(slices, "event"), kind = column<readonly string[]>(events, "kind");
+  const ofActor = rowsBy(column<Uint16Array>(slices, "actor"), slices.numRows, (row) => event[row] < 0);
+  const ofEvent = rowsBy(event, slices.numRows, (row) => event[row] >= 0);
+  // What an actor did while such events went on says nothing of them: they have parts of their own.
+  const overlapping = new Set([...ofEvent.keys()].map((row) => kind[row]));
   const parts: Record<string, Float64Array> = {};
   let lost: Float64Array | undefined;
   for (let i = 0; i < numRows; i++) {
-    const rows = of.get(actor[i]) ?? [], endNs = startNs[i] + durationNs[i];
+    const own = overlapping.has(kind[i]), rows = (own ? ofEvent.get(i) : ofActor.get(actor[i])) ?? [];
+    const endNs = startNs[i] + durationNs[i];
     let restNs = durationNs[i];
     // Two spans may meet at one time: a stretch belongs to the one in which it also ends.
-    for (let j = firstFrom(rows, from, startNs[i]); j < rows.length; j++) {
+    for (let j = own ? 0 : firstFrom(rows, from, startNs[i]); j < rows.length; j++) {
       const row = rows[j];
       if (from[row] + lasted[row] > endNs) break;
       (parts[phase[row]] ??= new Float64Array(numRows))[i] += lasted[row];

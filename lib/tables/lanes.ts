@@ -19,12 +19,14 @@ export interface Lanes {
  * @param startNs start by row
  * @param durationNs length by row
  * @param rows the rows that share tracks
+ * @param nest whether a stretch may lie in another; if not, those of a track follow each other
  * @returns the order, and the track of each of `rows`
  */
 export function lanesOf(
   startNs: ArrayLike<number>,
   durationNs: ArrayLike<number>,
   rows: readonly number[],
+  nest = true,
 ): Lanes {
   const order = Uint32Array.from(rows).sort((a, b) =>
     startNs[a] - startNs[b] || durationNs[b] - durationNs[a] || a - b
@@ -38,7 +40,7 @@ export function lanesOf(
     for (;; l++) {
       const ends = open[l] ??= [];
       while (ends.length > 0 && ends[ends.length - 1] <= startNs[row]) ends.pop();
-      if (ends.length === 0 || end <= ends[ends.length - 1]) break;
+      if (ends.length === 0 || (nest && end <= ends[ends.length - 1])) break;
     }
     open[l].push(end);
     lane[row] = l;

@@ -49,7 +49,7 @@ interface Rows {
 /** The name, category and arguments of each row of a table, as they follow `"ph":"X",`. */
 function namer(c: Columns, category: string, name: (row: number) => string): (row: number) => string {
   const rest = Object.keys(c.columns).filter((n) =>
-    !["startNs", "durationNs", "actor", "kind", "phase"].includes(n)
+    !["startNs", "durationNs", "actor", "kind", "phase", "event"].includes(n)
   );
   return (row) => {
     const args = rest.map((n) => `${JSON.stringify(n)}:${JSON.stringify(c.columns[n][row])}`);
@@ -91,30 +91,30 @@ function* track(
   name: string,
   parts: readonly { rows: Rows; of: readonly number[] }[],
 ): Generator<string> {
-  const startNs: number[] = [], durationNs: number[] = [], text: (() => string)[] = [];
+  const startNs: number[] = [], durationNs: number[] = [], from: [Rows, number][] = [];
   for (const { rows, of } of parts) {
     for (const row of of) {
       startNs.push(rows.startNs[row]);
       durationNs.push(rows.durationNs[row]);
-      text.push(() => rows.text(row));
+      from.push([rows, row]);
     }
   }
   const { order, lane, lanes } = lanesOf(startNs, durationNs, startNs.map((_, i) => i));
   const first = yield* tracks.named(name, lanes);
-  for (const i of order) {
-    yield `{"ph":"X","pid":${PID},"tid":${first + lane[i]},"ts":${us(startNs[i])},"dur":${
-      us(durationNs[i])
-    },${text[i]()}}`;
-  }
+  for (const i of order) yield slice(first + lane[i], ...from[i]);
 }
 
-function byActor(c: Columns | undefined): Map<number, number[]> {
+/** The rows that `pick` takes, by a number in each. */
+function rowsBy(
+  numbers: ArrayLike<number>,
+  rows: number,
+  pick: (row: number) => boolean,
+): Map<number, number[]> {
   const found = new Map<number, number[]>();
-  if (c === undefined || c.numRows === 0) return found;
-  const actor = numbers(c, "actor");
-  for (let i = 0; i < c.numRows; i++) {
-    const of = found.get(actor[i]);
-    if (of === undefined) found.set(actor[i], [i]);
+  for (let i = 0; i < rows; i++) {
+    if (!pick(i)) continue;
+    const of = found.get(numbers[i]);
+    if (of === undefined) found.set(numbers[i], [i]);
     else of.push(i);
   }
   return found;
@@ -122,15 +122,57 @@ function byActor(c: Columns | undefined): Map<number, number[]> {
 
 function* actors(source: TraceSource, tracks: Tracks): Generator<string> {
   const { events, slices, actorNames = [] } = source;
-  const spans = byActor(events), stretches = byActor(slices);
-  for (const a of [...new Set([...spans.keys(), ...stretches.keys()])].sort((x, y) => x - y)) {
+  if (events.numRows === 0) return;
+  const kind = events.columns.kind ?? [], stretches = slices?.numRows ?? 0;
+  const event: ArrayLike<number> = stretches > 0 && slices!.columns.event !== undefined
+    ? numbers(slices!, "event")
+    : new Int32Array(stretches).fill(-1);
+  const parts = rowsBy(event, stretches, (row) => event[row] >= 0);
+  // Events with parts of their own overlap others of their actor: their kinds have tracks of their own.
+  const overlapping = new Set([...parts.keys()].map((row) => String(kind[row])));
+  const alone = (row: number) => overlapping.has(String(kind[row]));
+  const actor = numbers(events, "actor"), doer = stretches > 0 ? numbers(slices!, "actor") : [];
+  const spans = rowsBy(actor, events.numRows, (row) => !alone(row));
+  const done = rowsBy(doer, stretches, (row) => event[row] < 0);
+  const overlaps = rowsBy(actor, events.numRows, alone);
+  const name = (a: number) => actorNames[a] ?? `actor ${a}`;
+  const spanned = spanRows(events, "span", "kind");
+  const phased = stretches > 0 ? spanRows(slices!, "phase", "phase") : undefined;
+  const all = new Set([...spans.keys(), ...done.keys(), ...overlaps.keys()]);
+  for (const a of [...all].sort((x, y) => x - y)) {
     // Of stretches that are equal the outer comes first: a span ends, and is a row, after those in it; its phases are last.
-    const parts = [
-      ...(spans.has(a) ? [{ rows: spanRows(events, "span", "kind"), of: spans.get(a)!.reverse() }] : []),
-      ...(stretches.has(a) ? [{ rows: spanRows(slices!, "phase", "phase"), of: stretches.get(a)! }] : []),
-    ];
-    yield* track(tracks, actorNames[a] ?? `actor ${a}`, parts);
+    if (spans.has(a) || done.has(a)) {
+      yield* track(tracks, name(a), [
+        { rows: spanned, of: (spans.get(a) ?? []).reverse() },
+        ...(phased === undefined ? [] : [{ rows: phased, of: done.get(a) ?? [] }]),
+      ]);
+    }
+    for (const k of overlapping) {
+      const of = (overlaps.get(a) ?? []).filter((row) => kind[row] === k);
+      if (of.length > 0) yield* apart(tracks, `${name(a)}: ${k}`, { rows: spanned, of }, phased!, parts);
+    }
   }
+}
+
+/** Events that overlap, one after the other on each track, and in each its parts. */
+function* apart(
+  tracks: Tracks,
+  name: string,
+  { rows, of }: { rows: Rows; of: readonly number[] },
+  phased: Rows,
+  parts: ReadonlyMap<number, readonly number[]>,
+): Generator<string> {
+  const { order, lane, lanes } = lanesOf(rows.startNs, rows.durationNs, of, false);
+  const first = yield* tracks.named(name, lanes);
+  for (const row of order) {
+    yield slice(first + lane[row], rows, row);
+    for (const part of parts.get(row) ?? []) yield slice(first + lane[row], phased, part);
+  }
+}
+
+function slice(tid: number, rows: Rows, row: number): string {
+  const times = `"ts":${us(rows.startNs[row])},"dur":${us(rows.durationNs[row])}`;
+  return `{"ph":"X","pid":${PID},"tid":${tid},${times},${rows.text(row)}}`;
 }
 
 function* recorded(source: TraceSource, tracks: Tracks): Generator<string> {
@@ -196,7 +238,7 @@ function* pieces(source: TraceSource): Generator<string> {
  * within their spans. Links are counters in bytes a second. Times are virtual, in microseconds with three places, so that
  * no nanosecond is lost.
  *
- * @param source a run that kept events: `m.run(…, { events: 10_000 })`
+ * @param source a run that kept events, and slices for their phases: `m.run(…, { events: 10_000, slices: 100_000 })`
  * @returns the JSON; as many slices as there are events, stretches of phases and records with a startNs
  * @throws {UsageError} if the run kept no events, or a table is not well formed
  *
@@ -205,7 +247,7 @@ function* pieces(source: TraceSource): Generator<string> {
  * import { machine, toPerfetto, touch } from "hmmlab";
  *
  * const m = machine({ memory: "64 MiB" });
- * const run = await m.run({ cpu: touch(m.process().mmap("64 KiB")) }, { events: 100 });
+ * const run = await m.run({ cpu: touch(m.process().mmap("64 KiB")) }, { events: 100, slices: 1000 });
  * const trace = JSON.parse(toPerfetto(run));
  * console.log(trace.traceEvents.filter((e: { cat?: string }) => e.cat === "span").length); // 16
  * ```
@@ -227,7 +269,7 @@ export function toPerfetto(source: TraceSource): string {
  * import { machine, savePerfetto, touch } from "hmmlab";
  *
  * const m = machine({ memory: "64 MiB" });
- * const run = await m.run({ cpu: touch(m.process().mmap("64 KiB")) }, { events: 100 });
+ * const run = await m.run({ cpu: touch(m.process().mmap("64 KiB")) }, { events: 100, slices: 1000 });
  * await savePerfetto(run, "out/run.perfetto.json");
  * ```
  */

@@ -12,6 +12,7 @@ import { NOT_KEPT, splits } from "../../lib/record/splits.ts";
 import { scatter } from "../../lib/workloads/scatter.ts";
 import { stream } from "../../lib/workloads/stream.ts";
 import { touch } from "../../lib/workloads/touch.ts";
+import { launch, streamGrid } from "../../lib/workloads/launch.ts";
 import { hugePrograms, programs } from "./programs.ts";
 
 const RUNS = Number(process.env.HMMLAB_PROGRAMS ?? 120), SEED = Number(process.env.HMMLAB_SEED ?? 6121);
@@ -114,7 +115,11 @@ test.each(["clock", "steps"] as const)(
         for (let i = 0; i < threads; i++) {
           jobs[`cpu${i}`] = i === 0 ? touch(heap, { write }) : scatter(heap, 64, { write });
         }
-        const run = await m.run({ ...jobs, gpu: stream(m.gpu, heap) }, { runner, events: 20_000 });
+        const run = await m.run({ ...jobs, gpu: stream(m.gpu, heap) }, {
+          runner,
+          events: 20_000,
+          slices: 400_000,
+        });
         const latencies = sums(run.events, "kind", "durationNs"),
           of = (kind: string) => latencies.get(kind) ?? 0;
         exact(run.events, run.slices, run.phases, of);
@@ -129,3 +134,34 @@ test.each(["clock", "steps"] as const)(
   },
   LIMIT_MS,
 );
+
+const kernels = fc.record({
+  regionMiB: fc.integer({ min: 1, max: 4 }),
+  memoryChunks: fc.integer({ min: 2, max: 12 }),
+  write: fc.boolean(),
+  passes: fc.integer({ min: 1, max: 2 }),
+  prefetch: fc.constantFrom("none", "tree50"),
+  seed: fc.nat({ max: 1000 }),
+});
+
+test("so do those of a GPU: far faults that overlap, batches, evictions", async () => {
+  const kinds = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(kernels, async ({ regionMiB, memoryChunks, write, passes, prefetch, seed }) => {
+      const gpu = { kind: "gpu", memory: memoryChunks * 262144, chunk: "256 KiB", prefetch } as const;
+      const m = machine({ memory: "64 MiB", devices: { gpu }, seed }),
+        p = m.process(),
+        heap = p.mmap(regionMiB << 20);
+      const steps = Array.from({ length: passes }, () => streamGrid(heap, { write }));
+      const run = await m.run(
+        { cpu: touch(heap), gpu: launch(m.gpu, p, steps) },
+        { events: 50_000, slices: 1_000_000 },
+      );
+      const latencies = sums(run.events, "kind", "durationNs");
+      exact(run.events, run.slices, run.phases, (kind) => latencies.get(kind) ?? 0);
+      for (const kind of latencies.keys()) kinds.add(kind);
+    }),
+    { numRuns: Math.ceil(RUNS / 4), seed: SEED },
+  );
+  expect([...kinds]).toEqual(expect.arrayContaining(["far fault", "fault batch", "eviction", "gpu kernel"]));
+}, LIMIT_MS);

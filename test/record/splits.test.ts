@@ -48,6 +48,12 @@ function cells(split: Columns, i: number): number[] {
   return PHASES.map((phase) => Number(split.columns[phase]?.[i] ?? 0));
 }
 
+function phasesOf(s: Spans, name: string): Map<string, number> {
+  const { kind, phase, ns } = s.phases().columns, found = new Map<string, number>();
+  (kind as string[] | undefined)?.forEach((k, i) => k === name && found.set(String(phase[i]), Number(ns[i])));
+  return found;
+}
+
 describe("splits()", () => {
   test("gives each span what it spent, whatever is nested in it", () => {
     fc.assert(fc.property(fc.array(step, { maxLength: 200 }), (program) => {
@@ -59,16 +65,58 @@ describe("splits()", () => {
   });
 
   test("says what a full log has not kept, and the parts still add up", () => {
-    fc.assert(fc.property(fc.array(step, { maxLength: 200 }), fc.nat({ max: 10 }), (program, room) => {
-      const { s, split } = play(program, room);
-      for (let i = 0; i < split.numRows; i++) {
-        const rest = Number(split.columns[NOT_KEPT]?.[i] ?? 0);
-        expect(rest).toBeGreaterThanOrEqual(0);
-        expect(cells(split, i).reduce((x, y) => x + y, rest)).toBe(split.columns.durationNs[i]);
-      }
-      expect(s.slices.rows).toBeLessThanOrEqual(room);
-      if (s.slices.dropped > 0) expect(s.slices.columns(PHASES).title).toContain("more did not fit");
-    }));
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), fc.integer({ min: 1, max: 10 }), (program, room) => {
+        const { s, split } = play(program, room);
+        for (let i = 0; i < split.numRows; i++) {
+          const rest = Number(split.columns[NOT_KEPT]?.[i] ?? 0);
+          expect(rest).toBeGreaterThanOrEqual(0);
+          expect(cells(split, i).reduce((x, y) => x + y, rest)).toBe(split.columns.durationNs[i]);
+        }
+        expect(s.slices.rows).toBeLessThanOrEqual(room);
+        if (s.slices.dropped > 0) expect(s.slices.columns(PHASES).title).toContain("more did not fit");
+      }),
+    );
+  });
+
+  test("gives overlapping latencies their own parts, not what their actor did meanwhile", () => {
+    const latency = fc.record({
+      startNs: fc.nat({ max: 50 }),
+      parts: fc.array(fc.nat({ max: 9 }), { maxLength: 3 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(latency, { minLength: 1, maxLength: 30 }),
+        fc.integer({ min: 1, max: 80 }),
+        (all, room) => {
+          const s = new Spans(2),
+            far = s.kind("far"),
+            work = s.kind("work"),
+            phases = PHASES.map((p) => s.phase(p));
+          s.events.start(100);
+          s.slices.start(room);
+          s.begin(1, work);
+          for (const { startNs, parts } of all) {
+            s.spend(1, phases[0], 3);
+            parts.forEach((ns, i) => s.book(far, phases[i], ns));
+            s.overlapping(1, far, startNs, parts.reduce((x, y) => x + y, 0), 7);
+          }
+          s.end(1, work);
+          const split = splits(s.events.columns(["far", "work"]), s.slices.columns(PHASES)),
+            whole = s.slices.dropped === 0;
+          all.forEach(({ parts }, i) => {
+            const rest = Number(split.columns[NOT_KEPT]?.[i] ?? 0);
+            expect(cells(split, i).reduce((x, y) => x + y, rest)).toBe(split.columns.durationNs[i]);
+            if (whole) expect(cells(split, i)).toEqual(PHASES.map((_, p) => parts[p] ?? 0));
+          });
+          if (whole) expect(cells(split, all.length)).toEqual([3 * all.length, 0, 0]);
+          const sums = phasesOf(s, "far");
+          expect(PHASES.map((p) => sums.get(p) ?? 0)).toEqual(
+            PHASES.map((_, p) => all.reduce((sum, { parts }) => sum + (parts[p] ?? 0), 0)),
+          );
+        },
+      ),
+    );
   });
 
   test("names the column that a table lacks", () => {

@@ -9,6 +9,7 @@ import type { Run } from "../../lib/machine/run.ts";
 import { type Columns, columnsOf } from "../../lib/record/columns.ts";
 import { Timeline } from "../../lib/record/timeline.ts";
 import { savePerfetto, toPerfetto } from "../../lib/tables/perfetto.ts";
+import { launch, streamGrid } from "../../lib/workloads/launch.ts";
 import { stream } from "../../lib/workloads/stream.ts";
 import { touch } from "../../lib/workloads/touch.ts";
 import { readTrace } from "./trace_reader.ts";
@@ -20,7 +21,7 @@ function sample(): Promise<Run> {
     seed: 7,
   });
   const heap = m.process().mmap("1 MiB");
-  return m.run({ cpu: touch(heap), 'a "gpu"': stream(m.gpu, heap) }, { events: 50_000 });
+  return m.run({ cpu: touch(heap), 'a "gpu"': stream(m.gpu, heap) }, { events: 50_000, slices: 500_000 });
 }
 
 function eventsOf(
@@ -57,6 +58,26 @@ describe("toPerfetto()", () => {
     const bytes = points.reduce((sum, p) => sum + (p.value * link.binNs) / 1e9, 0);
     expect(Math.round(bytes)).toBe(link.total);
     expect(points.at(-1)?.value).toBe(0);
+  });
+
+  test("draws a GPU's overlapping far faults apart, each with its own phases", async () => {
+    const m = machine({ memory: "64 MiB", devices: { gpu: { kind: "gpu", memory: "4 MiB" } }, seed: 1 }),
+      p = m.process();
+    const heap = p.mmap("8 MiB");
+    const work = { gpu: launch(m.gpu, p, [streamGrid(heap, { write: true })]) };
+    const run = await m.run(work, { events: 50_000, slices: 500_000 });
+    const { slices, tracks } = readTrace(toPerfetto(run)), far = slices.filter((s) => s.name === "far fault");
+    expect(far.length).toBe(run.events.columns.kind.filter((k) => k === "far fault").length);
+    expect(far.length).toBeGreaterThan(100);
+    expect(far.every((s) => s.depth === 0 && s.track.includes(": far fault"))).toBe(true);
+    const parts = slices.filter((s) => s.cat === "phase" && s.name.startsWith("far fault: "));
+    const sum = (of: typeof far) => of.reduce((ns, s) => ns + s.endNs - s.startNs, 0);
+    expect(parts.every((s) => s.depth === 1)).toBe(true);
+    expect(sum(parts)).toBe(sum(far));
+    expect(slices.filter((s) => s.cat === "span").length).toBe(run.events.numRows);
+    expect(slices.filter((s) => s.cat === "phase").length).toBe(run.slices.numRows);
+    expect(tracks).toContain("gpu: batches");
+    expect(slices.filter((s) => s.cat === "record").length).toBe(run.records.gpu.batches.numRows);
   });
 
   test("keeps any spans apart: none is lost, none crosses another on its track", () => {
