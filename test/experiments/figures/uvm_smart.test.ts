@@ -71,10 +71,8 @@ test(
       expect([row.figure, row.verdict]).toEqual([row.figure, near ? "trend" : "missed"]);
       expect(row.fittedOn).toBe("");
     }
-    // What is known to miss; a line that joins them or leaves them is to be looked at.
-    expect(rows.filter((row) => row.verdict === "missed").map((row) => row.figure)).toEqual([
-      "hotspot, memory 110 %, 64 KiB: far faults",
-    ]);
+    // A line that misses is no failure of the command; one that begins to is to be looked at.
+    expect(rows.filter((row) => row.verdict === "missed").map((row) => row.figure)).toEqual([]);
   },
   60_000,
 );
