@@ -17,7 +17,7 @@ import {
 import { EBUSY, EFAULT, ENOMEM, EPERM } from "../../mm/errno.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { type Proc, type Sim, site } from "../../sim/sim.ts";
-import { REVERT_SEQUENCE_CHECK } from "../dummy/device.ts";
+import { REVERT_REQUEST_FLAGS, REVERT_SEQUENCE_CHECK } from "../dummy/device.ts";
 import { has, isEmpty, set } from "./bitmap.ts";
 import type { Gpu } from "./device.ts";
 import { ACCESSED_BY, PREFER_SYSTEM } from "./hints.ts";
@@ -368,14 +368,16 @@ function* mapRange(d: Gpu, a: number, mirror: GpuMirror, start: number, end: num
   const batch = batches.take(), { src: pfns } = batch, deadlineNs = sim.nowNs[a] + spec.timeoutNs;
   const pfnFlagsMask = (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE) >>> 0;
   const range = { sub, seq: 0, mm, start, end, pfns, defaultFlags: 0, pfnFlagsMask, owner: d.owner };
-  let rc: number;
+  let rc: number, asked = false;
   for (;;) {
     rc = -EBUSY;
     if (sim.expired(a, deadlineNs)) break;
     sim.call(a, AT_BEGIN, start, end, batch.slot);
     range.seq = yield* notifiers.readBegin(a, sub);
     sim.ret(a);
-    request(d, pfns, start, n);
+    // Said again in each round: what the last one answered stands in the same entries.
+    if (!asked || !k.revert.has(REVERT_REQUEST_FLAGS)) request(d, pfns, start, n);
+    asked = true;
     sim.call(a, AT_RANGE, start, end, batch.slot, range.seq);
     if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
     rc = yield* hmmRangeFault(k, a, range);
