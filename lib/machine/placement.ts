@@ -17,6 +17,8 @@ import {
 import { MPOL_BIND, MPOL_DEFAULT, MPOL_INTERLEAVE, MPOL_PREFERRED } from "../mm/numa.ts";
 import type { Proc } from "../sim/sim.ts";
 import type { Process } from "./process.ts";
+import { migrateRangeToNode } from "../hmm/migrate_range.ts";
+import { checkNode } from "./nodes.ts";
 import { checkRegion, type Region } from "./region.ts";
 
 /** Where pages shall be: the kernel's name without MPOL_. */
@@ -136,6 +138,23 @@ export function* moveRegion(
   };
   const result = yield* movePages(machine.kernel, a, mm, op, machine.batches, options.engine);
   return { result, status: Array.from(op.status, (s) => s === STATUS_UNTOLD ? undefined : s) };
+}
+
+/** Moves a region of a process to a node by migrate_vma, as actor `a`. */
+export function migrateRegion(
+  process: Process,
+  a: number,
+  region: Region,
+  node: number,
+  options: { readonly engine?: CopyEngine } = {},
+): Proc<number> {
+  const act = "migrate a range",
+    { vpn, pages } = checkRegion(act, region, process),
+    { machine, mm } = process;
+  checkMove(act, options, { engine: true });
+  checkNode(act, "node", node, machine.kernel.nodes.count);
+  const { kernel, batches } = machine;
+  return migrateRangeToNode(kernel, a, mm, vpn, vpn + pages, node, batches, options.engine);
 }
 
 /** migrate_pages() of a process, as actor `a`. */

@@ -10,6 +10,7 @@ import type { Kernel } from "../mm/kernel.ts";
 import { exitMm } from "../mm/exit.ts";
 import { forkMm } from "../mm/fork.ts";
 import { type Advice, ADVICES, madvise } from "../mm/madvise.ts";
+import type { CopyEngine } from "../mm/copy_engine.ts";
 import { setMempolicy } from "../mm/mempolicy.ts";
 import { mmap, mprotect, munmap } from "../mm/mmap.ts";
 import { pageNode } from "../mm/move_pages.ts";
@@ -21,6 +22,7 @@ import {
   bindRegion,
   type Mempolicy,
   migrateNodes,
+  migrateRegion,
   type Moved,
   type MoveOptions,
   moveRegion,
@@ -206,6 +208,30 @@ export class Process {
    */
   migratePages(from: readonly number[], to: readonly number[], options: MoveOptions = {}): number {
     return this.complete(migrateNodes(this, 0, from, to, options));
+  }
+
+  /**
+   * Moves a range to a NUMA node as a driver without device and mirror does: migrate_vma_setup(), pages(), finalize()
+   * (2016: hmm_vma_migrate()) with any engine that copies.
+   *
+   * @param region which pages
+   * @param node where they shall be
+   * @param options what copies (`engine`; a CPU if left out)
+   * @returns pages that moved, or a negated errno
+   * @throws {UsageError} for what is no region of this process, or a node that the machine does not have
+   *
+   * @example
+   * ```ts
+   * import { dmaEngine, interconnect, machine } from "hmmlab";
+   *
+   * const m = machine({ memory: "64 MiB", nodes: 2 }), p = m.process(), heap = p.mmap("1 MiB");
+   * p.write(heap, 1);
+   * const engine = dmaEngine(interconnect(m, { rate: "55 GB/s" }), { channels: 16 });
+   * console.log(p.migrateRange(heap, 1, { engine }), p.nodes(heap)[0]); // 256 1
+   * ```
+   */
+  migrateRange(region: Region, node: number, options: { readonly engine?: CopyEngine } = {}): number {
+    return this.complete(migrateRegion(this, 0, region, node, options));
   }
 
   /**
