@@ -261,6 +261,7 @@ export { type MappedPages, type PageReferences, referencesOf } from "./devices/g
 
 // --- ready experiments -------------------------------------------------------------------------------------------------
 export { gtx1080Tree } from "./experiments/figures/gtx1080_tree.ts";
+export { pageMigration } from "./experiments/figures/page_migration.ts";
 export { type FigureRow, type Verdict, VERDICTS } from "./experiments/figures/row.ts";
 export { uvmSmartHotspot, uvmSmartPcie, uvmSmartTable } from "./experiments/figures/uvm_smart.ts";
 export { type FirstLight, firstLight, type FirstLightOptions } from "./experiments/first_light.ts";
