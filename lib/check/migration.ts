@@ -36,7 +36,7 @@ const tlbFlush: Checker = {
   name: "copy after flush",
   fact: "F3 (8c3328f1f36a)",
   says:
-    "From migrate_vma_setup() on no CPU store lands in a source, and no store ever lands in a free frame.",
+    "From migrate_vma_setup() on no CPU store lands in a source; none uses a translation that was to be flushed.",
   make({ kernel: k, memory, broken }) {
     const { pages } = k, source = memory.u8("source of a copy", pages.frames, () => pages.extents(1));
     const landed = (pfn: number, mm: number, vpn: number) => {
@@ -58,8 +58,13 @@ const tlbFlush: Checker = {
         }
       },
       cpuStored(_a, mm, from, to, pfn) {
-        if (pfn >= 0) landed(pfn, mm, from);
-        else for (let v = from; v < to; v++) landed(lookAt(k, mm, v).pfn, mm, v);
+        if (pfn >= 0) {
+          landed(pfn, mm, from);
+          const own = lookAt(k, mm, from), leaf = k.tables.leaf(k.root[mm], from);
+          // Between an entry's change and the flush its table is locked: until then the old translation may be used.
+          if ((own.kind & PTE_KIND) === PTE_PRESENT && own.pfn === pfn || k.tables.locked[leaf >>> 9]) return;
+          broken("a CPU stores through a translation that was to be flushed", { mm, vpn: from, pfn });
+        } else for (let v = from; v < to; v++) landed(lookAt(k, mm, v).pfn, mm, v);
       },
     };
   },

@@ -202,6 +202,7 @@ function* unheldFault(
   pfn: number,
 ): Proc<number> {
   const { sim, pages } = k;
+  k.watch?.faultBackStarts(a, pfn);
   sim.call(a, AT_TO_RAM, vpn, pfn);
   if (sim.due(a)) {
     sim.mark(a, AT_UNHELD, vpn, pfn);

@@ -11,6 +11,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import type { Mapping } from "./anon_vma.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
+import { LOCK_RMAP } from "./watch.ts";
 
 const AT_NOTIFY = site("reverse map: notifying of one entry");
 const AT_PTL = site("reverse map: waiting for a page-table lock");
@@ -54,6 +55,7 @@ function stands(k: Kernel, { mm, vma, vpn }: Mapping): boolean {
 export function* rmapWalk(k: Kernel, a: number, pfn: number, walk: RmapWalk, to = 0): Proc<number> {
   const { sim, tables } = k, places = k.places(pfn);
   let found = 0;
+  k.watch?.lockTaken(a, LOCK_RMAP, false);
   for (const [i, at] of places.entries()) {
     if (!stands(k, at)) continue;
     if (walk.done(k, pfn, at.vma)) break;
@@ -87,5 +89,6 @@ export function* rmapWalk(k: Kernel, a: number, pfn: number, walk: RmapWalk, to 
     }
     if (event !== undefined) k.notifiers.end(a, event);
   }
+  k.watch?.lockDropped(a, LOCK_RMAP);
   return found;
 }

@@ -15,7 +15,7 @@ export const LOCK_VMA: number = lockClass("vma lock");
 export const LOCK_PAGE: number = lockClass("page lock");
 /** The lock of a page table. */
 export const LOCK_PTL: number = lockClass("page-table lock");
-/** The lock under which a reverse map is walked: i_mmap_rwsem or anon_vma. The model's walks are atomic and take none. */
+/** The lock under which a reverse map is walked: i_mmap_rwsem or anon_vma. The model has no such lock, only its place in the order. */
 export const LOCK_RMAP: number = lockClass("i_mmap or anon_vma lock");
 /** Not a lock: whoever waits for it may enter reclaim, as lockdep's fs_reclaim map says of an allocation. */
 export const LOCK_RECLAIM: number = lockClass("fs_reclaim");

@@ -53,7 +53,9 @@ export class SkippingDriver implements NotifierOps {
     const { machine: { kernel: k }, mm } = region.process;
     this.table = new DeviceTable(k);
     this.lock = k.locks.make("test driver");
-    this.sub = k.notifiers.insert(mm, 0, VPN_END, this);
+    const sub = this.sub = k.notifiers.insert(mm, 0, VPN_END, this);
+    const view = { name: "test driver", root: this.table.root, mm, sub, odd: false, isAtomic: () => false };
+    k.mirrors.push(() => [view]);
     this.memory = new DeviceMemory(k, "test driver", 8, OWNER, {
       // A CPU fault that cannot be answered: the races with this driver have none.
       // deno-lint-ignore require-yield -- a callback is a generator, whether or not it stops
