@@ -1,10 +1,12 @@
 /** What is broken of a machine in which nothing is under way, for tests of all rooms. */
+import { forEachEntry } from "../lib/check/census.ts";
 import { Checkers, checkersOf } from "../lib/check/mod.ts";
-import { DummyDevice } from "../lib/devices/dummy/device.ts";
-import type { Machine } from "../lib/machine/machine.ts";
+import { Machine } from "../lib/machine/machine.ts";
+import type { Kernel } from "../lib/mm/kernel.ts";
+import { PTE_DEVICE, PTE_KIND } from "../lib/mm/pagetable.ts";
 
 /** The rules that look only at rest: those that watch events would find a switched-off fix before its consequences show. */
-export const AT_REST: readonly string[] = [
+const AT_REST = [
   "rss",
   "page-table entry",
   "page counts",
@@ -16,21 +18,35 @@ export const AT_REST: readonly string[] = [
   "mirror",
   "cpu tlb",
 ];
-const attached = new WeakMap<Machine, Checkers>();
+const looking = new WeakMap<Kernel, Checkers>();
 
 /**
  * Counts everything.
  *
- * @param m a machine; with checkers of its own these are asked, else all that look only at rest
+ * @param of a machine; with checkers of its own these are asked, else all that look only at rest. Or a kernel
  * @param held references that the test itself holds, by frame
  * @returns what is broken; empty when all is well
  */
-export function brokenAtRest(m: Machine, held?: ReadonlyMap<number, number>): string[] {
-  let checkers = m.checkers ?? attached.get(m);
+export function brokenAtRest(of: Machine | Kernel, held?: ReadonlyMap<number, number>): string[] {
+  const m = of instanceof Machine ? of : undefined, k = of instanceof Machine ? of.kernel : of;
+  let checkers = m?.checkers ?? looking.get(k);
   if (checkers === undefined) {
-    const dummy = m.deviceList.find((d) => d instanceof DummyDevice);
-    checkers = new Checkers(m.kernel, m.spec.kernel.seed, checkersOf(AT_REST), dummy?.batches);
-    attached.set(m, checkers);
+    const { watch } = k;
+    checkers = new Checkers(k, m?.spec.kernel.seed ?? 0, checkersOf(AT_REST), m?.batches);
+    // Those that watch a kernel already go on to.
+    k.watchWith(watch);
+    looking.set(k, checkers);
   }
   return checkers.brokenAtRest(held).map(({ rule, what, page }) => `${rule}: ${what}, ${page}`);
+}
+
+/** Entries of device-private pages, of all address spaces. */
+export function deviceEntries(k: Kernel): number {
+  let n = 0;
+  for (const mm of k.spaces()) {
+    forEachEntry(k.tables, k.root[mm], (_vpn, kind) => {
+      if ((kind & PTE_KIND) === PTE_DEVICE) n++;
+    });
+  }
+  return n;
 }

@@ -196,6 +196,7 @@ export class DeviceMemory {
     sim.hold(a, this.zone.lock, phase.alloc, cost.pageAllocNs);
     if (!pages.trylock(pfn)) throw new Error(`free device page ${pfn} is locked`);
     this.inUse[0]++;
+    this.kernel.watch?.devicePageTaken(a, pfn);
     return true;
   }
 }

@@ -10,29 +10,9 @@ import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
 import { ENODEV } from "../../lib/mm/errno.ts";
 import { exitMm } from "../../lib/mm/exit.ts";
 import { mremap } from "../../lib/mm/mremap.ts";
-import { PTE_DEVICE, PTE_KIND } from "../../lib/mm/pagetable.ts";
 import { Clock, complete, steps } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { brokenRules, leaves } from "../invariants.ts";
-
-/** Address spaces in use. */
-function spacesOf({ kernel: k }: Machine): number[] {
-  return [...k.root.keys()].filter((mm) => k["mmInUse"][mm]);
-}
-
-function broken(m: Machine): string[] {
-  const spaces = spacesOf(m), dummies = m.deviceList.map(asDummy);
-  const mirrors = dummies.flatMap((d) => d.mirrors().filter((x) => spaces.includes(x.mm)));
-  return brokenRules({ kernel: m.kernel, spaces, mirrors, batches: dummies[0].batches });
-}
-
-function deviceEntries(m: Machine): number {
-  const { kernel: k } = m;
-  return spacesOf(m).flatMap((mm) => leaves(k.tables, k.root[mm])).filter((e) =>
-    (e.kind & PTE_KIND) === PTE_DEVICE
-  )
-    .length;
-}
+import { brokenAtRest, deviceEntries } from "../rest.ts";
 
 type Step = (c: LitmusContext) => Proc<unknown>;
 
@@ -73,11 +53,11 @@ describe("in every interleaving with a CPU read", () => {
           P0: () => op(c as LitmusContext),
           P1: () => c.t.read(c.A),
           finally: {
-            conserved: () => broken(c.m).length === 0,
+            conserved: () => brokenAtRest(c.m).length === 0,
             // Whatever failed, the device can be removed, and no entry names its memory then.
             removable: () => {
               c.m.unplug(c.m.devices.dev);
-              return deviceEntries(c.m) === 0 && broken(c.m).length === 0;
+              return deviceEntries(c.m.kernel) === 0 && brokenAtRest(c.m).length === 0;
             },
           },
         };
@@ -196,7 +176,7 @@ class Shop {
   end(): void {
     const { m, p, heap } = this, { kernel: k } = m;
     for (const point of FAILURE_POINTS) k.sim.injectFailure(point, 0);
-    expect(broken(m)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     const look = () =>
       p.read(heap).forEach((word, page) => {
         if (typeof word === "number" && word !== 0) expect([page, word % 1000]).toEqual([page, page + 1]);
@@ -204,11 +184,11 @@ class Shop {
       });
     look();
     for (const d of m.deviceList) expect([0, -ENODEV]).toContain(m.unplug(d));
-    expect(deviceEntries(m)).toBe(0);
+    expect(deviceEntries(m.kernel)).toBe(0);
     look();
-    expect(broken(m)).toEqual([]);
-    for (const mm of spacesOf(m)) m.complete(exitMm(k, 0, mm));
-    expect(broken(m)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
+    for (const mm of k.spaces()) m.complete(exitMm(k, 0, mm));
+    expect(brokenAtRest(m)).toEqual([]);
     expect(k.pages.zones.map((z) => k.pages.used(z))).toEqual(k.pages.zones.map((_, i) => i === 0 ? 1 : 0));
   }
 }

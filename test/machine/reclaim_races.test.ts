@@ -8,7 +8,7 @@ import { oneRun, Region } from "../../lib/machine/process.ts";
 import { AccessResult, cpuAccess } from "../../lib/mm/access.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "../../lib/mm/notifier.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { brokenRules } from "../invariants.ts";
+import { brokenAtRest } from "../rest.ts";
 import { draws, interleave } from "../schedule.ts";
 
 const page = (r: Region, i: number, n = 1) => new Region(r.process, r.vpn + i, n);
@@ -24,18 +24,12 @@ function tight(frames: number, device: DummyOptions = {}, swapPages = 16) {
     vmas: 16,
     pageTables: 24,
     batchPages: 4,
+    checkers: "all",
   });
   const p = m.process(), k = m.kernel, held = new Map<number, number>();
   for (let n = 15 - frames; n > 0; n--) held.set(k.pages.take(k.ram), 1);
   const spaces = [p.mm];
-  const rules = () =>
-    brokenRules({
-      kernel: k,
-      spaces,
-      mirrors: [m.dev.mirror(p.mm)],
-      batches: m.dev["batches"],
-      held,
-    });
+  const rules = () => brokenAtRest(m, held);
   return { m, p, k, t: new Thread(p), dev: new DeviceThread(m.dev, p), spaces, rules };
 }
 type Tight = ReturnType<typeof tight>;
@@ -62,6 +56,7 @@ function broken(s: Tight, { check, children }: Race): string | undefined {
 function explored(s: Tight, race: Race, maxStates = 30_000) {
   const search = new Search({
     sim: s.k.sim,
+    memory: s.m.checkers!.memory,
     begin: () => race.actors.map((make, i) => ({ a: i + 1, proc: make() })),
     checkEnd: () => broken(s, race),
   }, { maxStates });

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { asDummy } from "../../lib/devices/dummy/device.ts";
 import { Search } from "../../lib/explore/search.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/region.ts";
@@ -12,7 +11,7 @@ import { mmap } from "../../lib/mm/mmap.ts";
 import { VM_READ, VM_SHARED, VM_WRITE } from "../../lib/mm/vma.ts";
 import { complete, steps } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { brokenRules } from "../invariants.ts";
+import { brokenAtRest } from "../rest.ts";
 import { draws, interleave } from "../schedule.ts";
 
 const page = (r: Region, i: number, n = 1) => new Region(r.process, r.vpn + i, n);
@@ -27,6 +26,7 @@ function small(pages: number, revert: readonly string[] = []) {
     vmas: 16,
     pageTables: 24,
     batchPages: 4,
+    checkers: "all",
     swapPages: 8,
     tlbEntries: 1,
     revert,
@@ -40,21 +40,17 @@ function small(pages: number, revert: readonly string[] = []) {
 type Small = ReturnType<typeof small>;
 type Build = (s: Small) => { actors: (() => Proc<unknown>)[]; check?: () => void };
 
-function rules({ m, p, spaces }: Small): string[] {
-  const mirrors = m.deviceList.map((d) => asDummy(d).mirror(p.mm));
-  return brokenRules({ kernel: m.kernel, spaces, mirrors, batches: m.batches });
-}
-
 /** Explores every interleaving; what was broken first, and how much was seen. */
 function explored(build: Build, pages = 1, revert: readonly string[] = []) {
   const s = small(pages, revert), { actors, check } = build(s), { sim } = s.k;
   const search = new Search({
     sim,
+    memory: s.m.checkers!.memory,
     begin: () => actors.map((make, i) => ({ a: i + 1, proc: make() })),
     checkEnd: () => {
       try {
         check?.();
-        return rules(s)[0];
+        return brokenAtRest(s.m)[0];
       } catch (e) {
         return (e as Error).message;
       }
@@ -156,7 +152,7 @@ function race(schedules: number, pages: number, build: Build): void {
     const s = small(pages), { actors, check } = build(s);
     try {
       interleave(s.k.sim, actors.map((make, i) => ({ a: i + 1, proc: make() })), draws(seed));
-      expect(rules(s)).toEqual([]);
+      expect(brokenAtRest(s.m)).toEqual([]);
       check?.();
     } catch (e) {
       throw new Error(`schedule of seed ${seed}: ${(e as Error).message}`, { cause: e });
@@ -240,7 +236,7 @@ test("all runners leave the same state and say the same", () => {
           }
           if (runner === "steps") steps(s.k.sim, [{ a: 1, proc: program() }]);
           else complete(s.k.sim, [{ a: 1, proc: program() }]);
-          expect(rules(s)).toEqual([]);
+          expect(brokenAtRest(s.m)).toEqual([]);
           return { told, words: s.p.read(s.A), nodes: s.p.nodes(s.A) };
         };
         expect(done("steps")).toEqual(done("complete"));

@@ -13,7 +13,7 @@ import { PTE_KIND, PTE_PRESENT, PTE_SWAP } from "../../lib/mm/pagetable.ts";
 import { VM_HUGEPAGE, VM_READ, VM_SHARED, VM_WRITE } from "../../lib/mm/vma.ts";
 import { pinLongterm, unpin } from "../../lib/hmm/pin.ts";
 import { touch } from "../../lib/workloads/touch.ts";
-import { brokenRules } from "../invariants.ts";
+import { brokenAtRest } from "../rest.ts";
 import { access, run, smallKernel } from "../kernel.ts";
 import { complete } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
@@ -54,7 +54,7 @@ describe("a process that touches more than there is", () => {
       expect(spans.openSpans(1)).toBe(0);
       p.write(heap, 100);
       expect(p.read(heap)).toEqual(count(200, 100));
-      expect(brokenRules({ kernel: k, spaces: [p.mm] })).toEqual([]);
+      expect(brokenAtRest(k)).toEqual([]);
       p.munmap(heap);
       expect([k.pages.used(k.ram), k.swap.used]).toEqual([1, 0]);
     },
@@ -86,7 +86,7 @@ describe("a process that touches more than there is", () => {
     const { signals } = access(k, mm, BASE, 40, 7);
     expect([...signals.values()]).toEqual(Array(40 - 24).fill(VM_FAULT_OOM));
     expect([k.pages.used(k.ram), k.swap.used]).toEqual([17, 8]);
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
     run(k, madvise(k, 0, mm, BASE, 40, "dontneed"));
     expect([k.pages.used(k.ram), k.swap.used]).toEqual([1, 0]);
     expect(access(k, mm, BASE, 24, 9).signals.size).toBe(0);
@@ -106,7 +106,7 @@ describe("a process that touches more than there is", () => {
     const { signals } = access(k, mm, BASE, 40, 7);
     expect(signals.size).toBeGreaterThan(0);
     k.sim.injectFailure("page allocation", 0);
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
     for (const i of count(40).filter((x) => !signals.has(BASE + x))) {
       expect(access(k, mm, BASE + i, 1, undefined).words).toEqual([7 + i]);
     }
@@ -128,7 +128,8 @@ describe("which pages go", () => {
   test("page by page, and each address space that has the page hears of it", () => {
     const { k, mm } = tight(16, 40, 17);
     access(k, mm, BASE, 4, 1);
-    const child = run(k, forkMm(k, 0, mm)), told: string[] = [];
+    const told: string[] = [];
+    run(k, forkMm(k, 0, mm));
     access(k, mm, BASE + 4, 12, 1);
     k.notifiers.watch = (_a, e, start) => {
       expect(e.event).toBe(MMU_NOTIFY_CLEAR);
@@ -137,7 +138,7 @@ describe("which pages go", () => {
     expect(access(k, mm, BASE + 16, 1, 5).signals.size).toBe(0);
     expect(told.slice(0, 4)).toEqual(["parent 0 1", "child 0 1", "parent 1 1", "child 1 1"]);
     expect(told.length).toBe(4 * 2 + 12);
-    expect(brokenRules({ kernel: k, spaces: [mm, child] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("not those of memory that is locked, whoever else maps them", () => {
@@ -149,7 +150,7 @@ describe("which pages go", () => {
     access(k, one, BASE, 30, 1);
     for (const mm of [one, two]) expect(count(4, BASE).every((v) => isPresent(k, mm, v))).toBe(true);
     expect(counter(k, "pswpout")).toBeGreaterThan(0);
-    expect(brokenRules({ kernel: k, spaces: [one, two] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("not pinned ones", () => {
@@ -160,7 +161,7 @@ describe("which pages go", () => {
     expect(count(4).map((i) => k.tables.pfn[k.tables.entry(k.root[mm], BASE + i)])).toEqual([...pfns]);
     unpin(k, 0, pfns, 4);
     access(k, mm, BASE, 30, 1);
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("not locked ones: a fault waits until one is unlocked, who holds page locks gives up", () => {
@@ -184,7 +185,7 @@ describe("which pages go", () => {
     };
     complete(k.sim, [{ a: 1, proc: cpuAccess(k, 1, mm, write, out) }, { a: 2, proc: unlock() }]);
     expect([out.pages, out.failed]).toEqual([1, 0]);
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("pages marked by MADV_FREE without a slot, if nobody has written to them", () => {
@@ -195,7 +196,7 @@ describe("which pages go", () => {
     expect(access(k, mm, BASE + 16, 4, 9).signals.size).toBe(0);
     expect(access(k, mm, BASE, 2, undefined).words).toEqual([50, 51]);
     expect(counter(k, "pswpout")).toBeLessThanOrEqual(1);
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("pages of shared memory, which every process finds again", () => {
@@ -207,7 +208,7 @@ describe("which pages go", () => {
     expect(access(k, one, BASE, 20, undefined).words).toEqual(count(20, 100));
     access(k, one, BASE, 20, 200);
     expect(access(k, two, BASE, 20, undefined).words).toEqual(count(20, 200));
-    expect(brokenRules({ kernel: k, spaces: [one, two] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
     for (const mm of [one, two]) run(k, madvise(k, 0, mm, BASE, 20, "dontneed"));
     expect(access(k, two, BASE, 20, undefined).words).toEqual(count(20, 200));
   });
@@ -222,7 +223,7 @@ describe("which pages go", () => {
     expect(k.tables.huge(k.root[mm], 512)).toBe(-1);
     expect(access(k, mm, 512, 512, undefined).words).toEqual(count(512, 1000));
     expect(access(k, mm, 2048, 1100, undefined).words).toEqual(count(1100, 5000));
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 });
 
@@ -249,7 +250,7 @@ describe("after a fork", () => {
     access(k, child, BASE, 4, 50);
     expect(access(k, mm, BASE, 4, undefined).words).toEqual(count(4, 1));
     expect(access(k, child, BASE, 4, undefined).words).toEqual(count(4, 50));
-    expect(brokenRules({ kernel: k, spaces: [mm, child] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("a child gets its copy of a pinned page at once, if need be by reclaim", () => {
@@ -262,7 +263,7 @@ describe("after a fork", () => {
     expect(child).toBeGreaterThan(0);
     expect(access(k, child, BASE, 2, undefined).words).toEqual([1, 2]);
     unpin(k, 0, pfns, 2);
-    expect(brokenRules({ kernel: k, spaces: [mm, child] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("it fails, with nothing left behind, when reclaim finds nothing", () => {
@@ -271,7 +272,7 @@ describe("after a fork", () => {
     expect(run(k, pinLongterm(k, 0, mm, BASE, 2, true, pfns))).toBe(0);
     expect(run(k, forkMm(k, 0, mm))).toBe(-ENOMEM);
     unpin(k, 0, pfns, 2);
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 });
 

@@ -154,6 +154,16 @@ export class Gpu implements Device {
     this.work = new BlockWork(sim, name);
     this.driver = new GpuDriver(this);
     this.front = new Front(this);
+    k.mirrors.push(() =>
+      this.mirrors.filter((m) => m.alive).map(({ mm, sub, table }) => ({
+        name,
+        root: table.root,
+        mm,
+        sub,
+        odd: false,
+        isAtomic: (vpn) => table.isAtomic(vpn),
+      }))
+    );
   }
 
   /** The GPU's mirror of an address space, if it has one. */
