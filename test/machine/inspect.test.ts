@@ -20,6 +20,7 @@ test("what a cell may end in prints one short line, not its insides", async () =
     [new Thread(p), /^Thread of process \d+$/],
     [new DeviceThread(m.gpu, p), /^DeviceThread of gpu on process \d+$/],
     [m.gpu, /^DummyDevice "gpu": 3,145,728 pages of memory$/],
+    [machine({ devices: { gpu: { kind: "gpu" } } }).gpu, /^Gpu "gpu": 3,145,728 pages of memory$/],
     [profile("titan-v"), /^Profile titan-v \(gpu, \d+ parameters\): NVIDIA Titan V .* await show\(profile\)/],
     [run.cpuFaults, /^LatencyHistogram "cpu fault": \d+ events, p50 .*, p99 /],
     [run.links[0], /^Timeline "link of gpu": [\d,]+ bytes in \d+ bins of /],

@@ -4,10 +4,12 @@ import * as vega from "vega";
 import * as vegaLite from "vega-lite";
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../lib/errors.ts";
+import { machine } from "../../lib/machine/machine.ts";
 import { extentsOf, placeOf } from "../../lib/plot/extents.ts";
 import { plot } from "../../lib/plot/mod.ts";
 import { columnsOf } from "../../lib/record/columns.ts";
 import { Timeline } from "../../lib/record/timeline.ts";
+import { launch, streamGrid } from "../../lib/workloads/launch.ts";
 import { faultBatches, lookMoments, oversubscribed, residencyMoves } from "./samples.ts";
 
 describe("plot.residency()", () => {
@@ -142,6 +144,21 @@ describe("plot.cliff()", () => {
     const many = columnsOf("S", Array.from({ length: 8 }, (_, i) => ({ x: 1, ns: 1, s: `s${i}` })));
     expect(() => plot.cliff(many, { x: "x", y: "ns", series: "s" })).toThrow("got 8 series");
   });
+});
+
+test("what a GPU keeps of a run can be drawn as it is", async () => {
+  const m = machine({ memory: "64 MiB", devices: { gpu: { kind: "gpu", memory: "4 MiB" } }, seed: 1 }),
+    p = m.process();
+  const heap = p.mmap("8 MiB"), twice = [streamGrid(heap, { write: true }), streamGrid(heap)];
+  const run = await m.run({ gpu: launch(m.gpu, p, twice) }, { events: 10_000 }),
+    { batches, residency } = run.records.gpu;
+  const drawn = plot.residency(residency, { endNs: run.virtualNs });
+  expect(drawn.title).toMatch(
+    /^Residency: up to .* MiB of 8 MiB are on the device, a page came .* times on average$/,
+  );
+  expect(drawn.summary.columns.mostBytes[0]).toBeLessThanOrEqual(4 << 20);
+  expect(plot.batches(batches).title).toMatch(/^\d+ batches: \d+ faults in .* VA blocks on average/);
+  expect(plot.phases(run.phases).title).toMatch(/^Far fault: /);
 });
 
 test("plot.throughput() says how much of a capacity is used", () => {

@@ -32,6 +32,8 @@ import { plugGpu, unplugGpu } from "./plug.ts";
 import { GpuRecords } from "./records.ts";
 import { BlockWork } from "./service.ts";
 import type { GpuSpec } from "./spec.ts";
+import { INSPECT } from "../../record/inspect.ts";
+import { formatCount } from "../../units.ts";
 
 const AT_KERNEL = site("gpu: in a kernel");
 
@@ -240,6 +242,11 @@ export class Gpu implements Device {
       this.presence.exit();
     } else out.fail(0, -ENODEV);
     this.driver.ended();
+  }
+
+  /** One line in place of its insides, where a console or a notebook prints it. */
+  [INSPECT](): string {
+    return `Gpu "${this.name}": ${formatCount(this.spec.memoryPages)} pages of memory`;
   }
 
   /** Brings a page back to system memory because the CPU touched it: migrate_to_ram(). */
