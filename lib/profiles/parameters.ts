@@ -108,6 +108,10 @@ export interface GpuCosts extends DeviceCosts {
   readonly sms: number;
   /** Thread blocks that are resident on one multiprocessor. */
   readonly blocksPerSm: number;
+  /** Threads that are resident on one multiprocessor. */
+  readonly threadsPerSm: number;
+  /** The oldest thread blocks of a multiprocessor whose accesses come mixed; younger ones wait for these. */
+  readonly mixedBlocks: number;
   /** Multiprocessors that share one uTLB. */
   readonly smsPerUtlb: number;
   /** The most faults of one uTLB that wait for a replay. */
@@ -269,6 +273,8 @@ export const GPU_PARAMETERS: SpecsOf<GpuCosts> = {
   ...DEVICE_PARAMETERS,
   sms: count("SMs", 4096),
   blocksPerSm: count("blocks", 256),
+  threadsPerSm: count("threads", 65536),
+  mixedBlocks: count("blocks", 1024),
   smsPerUtlb: count("SMs", 4096),
   outstandingFaults: count("faults", 65536),
   faultBufferEntries: count("faults", 2 ** 20),

@@ -286,9 +286,9 @@ test("a profile shows each parameter with unit, certainty and source", () => {
   expect(isDisplayable(p)).toBe(true);
   const { text, tables } = p[DISPLAY]();
   expect(text).toContain("titan-v: NVIDIA Titan V");
-  expect(text).toContain("25 parameters: 9 published, 6 derived, 10 assumed");
+  expect(text).toContain("27 parameters: 10 published, 6 derived, 1 calibrated, 10 assumed");
   const table = tables?.[0];
-  expect(table?.numRows).toBe(25);
+  expect(table?.numRows).toBe(27);
   expect(Object.keys(table?.columns ?? {})).toEqual([
     "parameter",
     "value",

@@ -1,8 +1,8 @@
 /**
  * The front of a GPU: its multiprocessors issue accesses, and what faults waits in the uTLBs for a replay.
  *
- * All multiprocessors are one actor. It goes in waves: in each, every uTLB lets its blocks go on, the oldest first, for some
- * pages; a wave takes as long as the memory needs for all pages of it, or as the slowest uTLB's page walks and remote
+ * All multiprocessors are one actor. It goes in waves: in each, the uTLBs in turns let their blocks go on, the oldest first
+ * and a few of them mixed, for some pages; a wave takes as long as the memory needs for all pages of it, or as the slowest uTLB's page walks and remote
  * accesses if that is longer. When no uTLB can go on, the actor sleeps until the driver replays.
  * @module
  */
@@ -17,7 +17,7 @@ import { FarFaults } from "./far_fault.ts";
 import { Residents } from "./sm.ts";
 import { Utlbs } from "./utlb.ts";
 
-/** Pages and faults of one uTLB in a wave: small, so that the uTLBs' faults come mixed and in time. */
+/** Pages and faults of one uTLB in a wave: few, so that faults come in time. */
 const WAVE_PAGES = 32, WAVE_FAULTS = 8;
 
 /** Leaf tables that a wave remembers. */
@@ -48,11 +48,18 @@ export class Front {
   private mirror!: GpuMirror;
   private out!: AccessResult;
   private mostWaiting = 0;
+  /** Blocks of a uTLB whose accesses come mixed. */
+  private readonly mixed: number;
+  /** Pages and faults that the uTLB which issues has left. */
+  private left = 0;
+  private faultsLeft = 0;
   /** What the present wave has done: pages, pages over the link, whether anything went on; and one uTLB's time. */
   private pages = 0;
   private remote = 0;
   private moved = false;
   private busyNs = 0;
+  /** Time of each uTLB in the present wave. */
+  private readonly busy: Float64Array;
   /** Leaf tables found in the present wave, by 2 MiB of address space: nothing stops in a wave, so none goes meanwhile. */
   private readonly leafOf = new Float64Array(LEAVES);
   private readonly leafIn = new Float64Array(LEAVES);
@@ -71,6 +78,8 @@ export class Front {
     this.residents = new Residents(sim, name, n, cost.smsPerUtlb * cost.blocksPerSm);
     this.farFaults = new FarFaults(sim, n * cost.outstandingFaults);
     this.replays = sim.state.u32(`gpu.${name}.replays`, 3);
+    this.mixed = cost.smsPerUtlb * cost.mixedBlocks;
+    this.busy = new Float64Array(n);
     this.stalled = sim.state.u8(`gpu.${name}.stalled`, n);
     this.replayed = sim.queue("gpu replay", () => `the driver of ${name}`);
     this.engine = locks.make("gpu kernel");
@@ -102,7 +111,11 @@ export class Front {
     this.mostWaiting = Math.min(grid.faultsPerBlock ?? this.utlbs.rows, this.utlbs.rows);
     sim.spans.begin(a, this.kindKernel, 0);
     residents.forget();
-    residents.launch(grid);
+    const { smsPerUtlb, blocksPerSm, threadsPerSm } = gpu.spec.cost;
+    const fit = grid.threadsPerBlock === undefined
+      ? blocksPerSm
+      : Math.floor(threadsPerSm / grid.threadsPerBlock);
+    residents.launch(grid, smsPerUtlb * Math.max(1, Math.min(blocksPerSm, fit)));
     stalled.fill(0);
     const before = out.pages;
     while (!residents.ended) {
@@ -129,18 +142,36 @@ export class Front {
     this.waves++;
     this.pages = this.remote = 0;
     this.moved = false;
-    let slowestNs = 0;
-    for (let g = 0; g < utlbs.n; g++) {
-      if (stalled[g]) continue;
-      this.busyNs = 0;
-      const before: boolean = this.moved;
-      this.moved = false;
-      if (again) { for (let r = g * utlbs.rows, i = 0; i < utlbs.rows; i++) this.tryAgain(a, g, r + i); }
-      this.issue(a, g, WAVE_PAGES, WAVE_FAULTS);
-      if (!this.moved) stalled[g] = 1;
-      this.moved ||= before;
-      if (this.busyNs > slowestNs) slowestNs = this.busyNs;
+    // Who comes first at the memory management unit is chance; from there on the uTLBs take turns, fault by fault.
+    const from = sim.choose(a, utlbs.n);
+    this.busy.fill(0);
+    if (again) {
+      for (let i = 0; i < utlbs.rows; i++) {
+        for (let k = 0; k < utlbs.n; k++) {
+          const g = (from + k) % utlbs.n;
+          this.busyNs = 0;
+          this.tryAgain(a, g, utlbs.rowAt(g, i));
+          this.busy[g] += this.busyNs;
+        }
+      }
     }
+    let slowestNs = 0, any = this.moved;
+    for (let round = 0; round < WAVE_FAULTS; round++) {
+      let going = false;
+      for (let k = 0; k < utlbs.n; k++) {
+        const g = (from + k) % utlbs.n;
+        if (stalled[g]) continue;
+        this.busyNs = 0;
+        this.moved = false;
+        this.issue(a, g, WAVE_PAGES / WAVE_FAULTS, 1);
+        if (this.moved) going = any = true;
+        else stalled[g] = 1;
+        this.busy[g] += this.busyNs;
+        if (this.busy[g] > slowestNs) slowestNs = this.busy[g];
+      }
+      if (!going) break;
+    }
+    this.moved = any;
     this.account(a, slowestNs);
     if (this.moved) sim.progress++;
     return this.moved;
@@ -211,58 +242,69 @@ export class Front {
     sim.wake(gpu.driver.faulted);
   }
 
-  /** Lets the blocks of uTLB `g` go on, the oldest first, for so many pages and faults. */
+  /**
+   * Lets the blocks of uTLB `g` go on for so many pages and faults: the oldest ones mixed, a younger one only when none of
+   * those can.
+   */
   private issue(a: number, g: number, pages: number, faults: number): void {
+    const { residents } = this;
+    this.left = pages;
+    this.faultsLeft = faults;
+    let mixed = Math.min(residents.resident[g], this.mixed);
+    for (let at = residents.turn[g] % Math.max(1, mixed), idle = 0; idle < mixed && this.left > 0;) {
+      if (this.goOn(a, g, at)) idle = 0;
+      else idle++;
+      mixed = Math.min(residents.resident[g], Math.max(mixed, this.mixed));
+      if (idle === mixed && mixed < residents.resident[g] && this.faultsLeft > 0) {
+        at = mixed++;
+        idle--;
+      } else at = at + 1 >= mixed ? 0 : at + 1;
+      residents.turn[g] = at;
+    }
+  }
+
+  /** Lets the block at place `at` of a uTLB go on until it faults or cannot. Returns whether anything happened. */
+  private goOn(a: number, g: number, at: number): boolean {
     const { residents, utlbs, farFaults } = this;
-    let left = pages, faultsLeft = faults;
-    for (let at = 0; at < residents.resident[g] && left > 0;) {
+    let did = false;
+    while (at < residents.resident[g] && this.left > 0) {
       const slot = residents.order[g * residents.slots + at], runs = residents.runs(slot);
       const row = residents.row[slot];
       if (row >= runs.n) {
         if (residents.nextPart(slot)) continue;
-        if (residents.waiting[slot] > 0) {
-          at++;
-          continue;
-        }
+        if (residents.waiting[slot] > 0) break;
         residents.retire(g, at);
-        this.moved = true;
+        this.moved = did = true;
         continue;
       }
       const done = residents.page[slot];
-      if (runs.after[row] && done === 0 && residents.waiting[slot] > 0) {
-        at++;
-        continue;
-      }
-      const first = runs.vpn[row],
-        v = first + done,
-        write = runs.write[row] !== 0,
-        value = runs.value[row] - first;
-      let n = this.access(g, v, Math.min(first + runs.pages[row], v + left), write, value);
-      left -= n;
-      if (n === 0) {
-        if (faultsLeft === 0 || residents.waiting[slot] >= this.mostWaiting) {
-          at++;
-          continue;
-        }
+      if (runs.after[row] && done === 0 && residents.waiting[slot] > 0) break;
+      const first = runs.vpn[row], v = first + done;
+      const write = runs.write[row] !== 0, value = runs.value[row] - first;
+      let n = this.access(g, v, Math.min(first + runs.pages[row], v + this.left), write, value);
+      const fault = n === 0;
+      if (fault) {
+        if (this.faultsLeft === 0 || residents.waiting[slot] >= this.mostWaiting) break;
+        // A miss on a page that the uTLB waits for already makes no second fault.
+        if (utlbs.waits(g, v, write)) break;
         const r = utlbs.wait(g, v, write, (value + v) >>> 0, slot);
-        if (r < 0) {
-          at++;
-          continue;
-        }
+        if (r < 0) break;
         residents.waiting[slot]++;
-        faultsLeft--;
-        if (pages === 1) left = 0;
+        this.faultsLeft--;
         farFaults.begin(a, r);
         this.report(v, write, r);
         n = 1;
       }
-      this.moved = true;
+      this.left -= n;
+      this.moved = did = true;
       if (done + n < runs.pages[row]) residents.page[slot] = done + n;
       else {
         residents.page[slot] = 0;
         residents.row[slot] = row + 1;
       }
+      if (fault) break;
     }
+    return did;
   }
 
   /**

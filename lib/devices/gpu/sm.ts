@@ -30,6 +30,8 @@ export class Residents {
   readonly order: Uint16Array;
   /** Resident blocks by uTLB. */
   readonly resident: Uint16Array;
+  /** Place of the block whose turn it is, by uTLB. */
+  readonly turn: Uint16Array;
   private readonly block: Uint32Array;
   private readonly part: Uint32Array;
   /** [0] the block that becomes resident next; [1] resident blocks */
@@ -55,6 +57,7 @@ export class Residents {
     this.waiting = state.u16(`gpu.${name}.slotWaiting`, n);
     this.order = state.u16(`gpu.${name}.slotOrder`, n);
     this.resident = state.u16(`gpu.${name}.resident`, utlbs);
+    this.turn = state.u16(`gpu.${name}.turn`, utlbs);
     this.count = state.u32(`gpu.${name}.blocks`, 2);
   }
 
@@ -63,12 +66,18 @@ export class Residents {
     return this.count[1] === 0 && this.count[0] >= (this.grid?.blocks ?? 0);
   }
 
-  /** Begins a grid: its first blocks become resident, one on each uTLB in turn. */
-  launch(grid: Grid): void {
+  /**
+   * Begins a grid: its first blocks become resident, one on each uTLB in turn.
+   *
+   * @param grid what they do
+   * @param slots blocks that a uTLB's multiprocessors hold of it, at most as many as there are slots
+   */
+  launch(grid: Grid, slots: number): void {
     this.grid = grid;
     this.count.fill(0);
+    this.turn.fill(0);
     const utlbs = this.resident.length;
-    for (let k = 0; k < utlbs * this.slots && this.count[0] < grid.blocks; k++) {
+    for (let k = 0; k < utlbs * slots && this.count[0] < grid.blocks; k++) {
       const g = k % utlbs;
       this.enter(g, g * this.slots + Math.floor(k / utlbs));
     }

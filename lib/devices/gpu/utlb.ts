@@ -28,6 +28,8 @@ export class Utlbs {
   readonly error: Int32Array;
   /** Outstanding accesses by uTLB. */
   readonly count: Uint16Array;
+  /** Where the ring of rows goes on, by uTLB. */
+  private readonly next: Uint16Array;
   /** 2 MiB of address space + 1 by entry; 0 for none. */
   private readonly tag: Float64Array;
 
@@ -49,14 +51,33 @@ export class Utlbs {
     this.slot = state.u16(`gpu.${name}.waitSlot`, n * rows);
     this.error = state.i32(`gpu.${name}.waitError`, n * rows);
     this.count = state.u16(`gpu.${name}.waiting`, n);
+    this.next = state.u16(`gpu.${name}.waitNext`, n);
     this.tag = state.f64(`gpu.${name}.utlbTag`, n * REACH);
   }
 
-  /** Takes the lowest free row of a uTLB for an access, or -1. */
+  /** Whether uTLB `g` waits already for a page, with the same access. */
+  waits(g: number, vpn: number, write: boolean): boolean {
+    const w = write ? 1 : 0;
+    for (let r = g * this.rows, end = r + this.rows, left = this.count[g]; r < end && left > 0; r++) {
+      if (this.slot[r] === 0) continue;
+      if (this.vpn[r] === vpn && this.write[r] === w) return true;
+      left--;
+    }
+    return false;
+  }
+
+  /** Row of uTLB `g` that has place `i` in its turn: rows are given out in a ring, so the oldest access comes first. */
+  rowAt(g: number, i: number): number {
+    return g * this.rows + (this.next[g] + i) % this.rows;
+  }
+
+  /** Takes the next free row of a uTLB for an access, or -1. */
   wait(g: number, vpn: number, write: boolean, value: number, slot: number): number {
     if (this.count[g] === this.rows) return -1;
-    let r = g * this.rows;
-    while (this.slot[r] !== 0) r++;
+    let i = 0;
+    while (this.slot[this.rowAt(g, i)] !== 0) i++;
+    const r = this.rowAt(g, i);
+    this.next[g] = (this.next[g] + i + 1) % this.rows;
     this.vpn[r] = vpn;
     this.write[r] = write ? 1 : 0;
     this.value[r] = value;

@@ -2,7 +2,6 @@
 import { wholeNumber } from "../../arguments.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
-const WARP = 32;
 const ELEMENT_BYTES = 8;
 
 /** How large the triad is. */
@@ -42,13 +41,11 @@ export function streamTriad(options: StreamTriadOptions = {}): GpuProgram {
         yield gridOf("triad_kernel", Math.ceil(elements / threads), threads, (block, out) => {
           const from = ELEMENT_BYTES * threads * block;
           const to = Math.min(lengthBytes, from + ELEMENT_BYTES * threads);
-          // Loads of all warps come before the first of them has its two words and stores.
-          for (let w = from; w < to; w += WARP * ELEMENT_BYTES) {
-            const end = Math.min(to, w + WARP * ELEMENT_BYTES);
-            addBytes(out, b, w, end, false);
-            addBytes(out, c, w, end, false);
-          }
+          // The 32 warps load side by side, and no word can be stored before its two are there.
+          addBytes(out, b, from, to, false);
+          addBytes(out, c, from, to, false);
           addBytes(out, a, from, to, true);
+          out.after[out.n - 1] = 1;
         });
       }
     },
