@@ -7,7 +7,7 @@ import { UsageError } from "../errors.ts";
 import { type Accesses, AccessResult, cpuAccess } from "../mm/access.ts";
 import { errnoName, VM_FAULT_MAPERR, VM_FAULT_OOM, VM_FAULT_SIGBUS } from "../mm/errno.ts";
 import type { Kernel } from "../mm/kernel.ts";
-import { exitMm } from "../mm/exit.ts";
+import { mmput } from "../mm/exit.ts";
 import { forkMm } from "../mm/fork.ts";
 import { type Advice, ADVICES, madvise } from "../mm/madvise.ts";
 import type { CopyEngine } from "../mm/copy_engine.ts";
@@ -128,7 +128,7 @@ export class Process {
 
   /** Ends the process: its pages are dropped, its subscribers told, its number is not used again. */
   exit(): void {
-    this.complete(exitMm(this.machine.kernel, 0, this.mm));
+    this.complete(mmput(this.machine.kernel, 0, this.mm));
   }
 
   /**

@@ -192,6 +192,8 @@ export class Kernel {
   private readonly ptlQueues: Wait[] = [];
   private readonly vmaQueues: Wait[] = [];
   private readonly mmInUse: Uint8Array;
+  /** Users of each address space: its process, and who took a reference; the last one to go tears it down (mm_users). */
+  readonly mmUsers: Uint16Array;
 
   /**
    * Lays out the columns; nothing of them is in host memory yet.
@@ -236,6 +238,7 @@ export class Kernel {
     this.lockSeq = state.u32("mm.lockSeq", spec.processes);
     this.lockSeq.fill(1);
     this.mmInUse = state.u8("mm.inUse", spec.processes);
+    this.mmUsers = state.u16("mm.users", spec.processes);
     this.mmapLocks = this.locks.make("mmap lock", spec.processes);
     this.ptlTimes = sim.resource("page-table lock", spec.pageTables);
     for (let i = 0; i < QUEUES; i++) {
@@ -292,6 +295,7 @@ export class Kernel {
     const mm = this.mmInUse.indexOf(0);
     if (mm < 0) return -1;
     this.mmInUse[mm] = 1;
+    this.mmUsers[mm] = 1;
     this.root[mm] = this.tables.newRoot();
     return mm;
   }
@@ -313,12 +317,20 @@ export class Kernel {
     return spaces;
   }
 
+  /** Takes a reference to an address space that has users; its counterpart is mmput(): mmget_not_zero(). */
+  mmgetNotZero(mm: number): boolean {
+    if (this.mmUsers[mm] === 0) return false;
+    this.mmUsers[mm]++;
+    return true;
+  }
+
   /** Gives the number of an address space back in which nothing is mapped any more. */
   freeMm(mm: number): void {
     this.watch?.mmGone(this.sim.current, mm);
     this.tables.freeRange(this.root[mm], 0, VPN_END, 0, VPN_END);
     this.tables.freeRoot(this.root[mm]);
     this.mmInUse[mm] = this.root[mm] = this.nodes.policy[mm] = 0;
+    this.mmUsers[mm] = 0;
   }
 
   /** The places where a page may be mapped, in the order of a walk of its reverse map. */

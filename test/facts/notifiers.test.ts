@@ -1,5 +1,6 @@
 /** Facts 9, 12, 13 and 14: what holds between invalidate_range_start() and _end(), and what a driver may skip. */
 import { expect, test } from "vitest";
+import { dummyRelease } from "../../lib/devices/dummy/ioctl.ts";
 import { litmus } from "../../lib/explore/litmus.ts";
 import { HMM_PFN_REQ_FAULT } from "../../lib/hmm/range.ts";
 import {
@@ -13,6 +14,7 @@ import {
 import type { Machine } from "../../lib/machine/machine.ts";
 import type { Region } from "../../lib/machine/process.ts";
 import { EAGAIN, EBUSY } from "../../lib/mm/errno.ts";
+import { mmput } from "../../lib/mm/exit.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR, MMU_NOTIFY_PROTECTION_VMA } from "../../lib/mm/notifier.ts";
 import { PTE_DEVICE } from "../../lib/mm/pagetable.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
@@ -175,4 +177,29 @@ test("9: a driver that does not look again what went maps a page that lost again
     );
   await holds(race({}));
   await breaks(race({ source: true }), "loserNotMapped");
+});
+
+test("19 (a29e067bd389): no callback drops the last reference to its address space", async () => {
+  const race = litmus(
+    "emptying a device against the end of a process",
+    { written: 5 },
+    ({ m, t, dev, A }) => {
+      const k = m.kernel, { mm } = t.process;
+      m.complete(dev.migrate(A));
+      return {
+        *P0() {
+          yield* dummyRelease(dev.device, k.sim.current);
+        },
+        *P1() {
+          yield* mmput(k, k.sim.current, mm);
+        },
+        finally: { gone: () => k.mmUsers[mm] === 0 && k.rssAnon[mm] === 0 && dev.device.memory!.used === 0 },
+      };
+    },
+  );
+  await holds(race);
+  await breaks(race, /^last mm reference: a notifier callback drops the last reference/, {
+    checkers: ["last mm reference"],
+    revert: ["no mm reference in a callback"],
+  });
 });

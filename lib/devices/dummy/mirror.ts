@@ -5,6 +5,7 @@
  * left with nothing when that is gone.
  * @module
  */
+import { mmput } from "../../mm/exit.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import {
   type Invalidation,
@@ -14,10 +15,21 @@ import {
   type NotifierOps,
 } from "../../mm/notifier.ts";
 import { VPN_END } from "../../mm/pagetable.ts";
-import { type Proc, site, type Wait } from "../../sim/sim.ts";
+import { defineRevert } from "../../sim/revert.ts";
+import { DUE, type Proc, site, type Wait } from "../../sim/sim.ts";
 import { DeviceTable } from "../table.ts";
 import type { DummyDevice } from "./device.ts";
 
+/**
+ * Without it a callback takes a reference to its address space and drops it at its end, which can be the last one: what
+ * a29e067bd389 is about.
+ */
+export const REVERT_CALLBACK_REFERENCE: string = defineRevert(
+  "no mm reference in a callback",
+  "a notifier callback tears down the address space whose invalidation it is called for",
+);
+
+const AT_HELD = site("dummy mirror: in a callback, with a reference to the address space");
 const AT_REMOVE = site("dummy mirror: waiting for invalidations before it goes");
 
 /** Why a mirror hears no more. */
@@ -40,6 +52,8 @@ export interface MirrorColumns {
 export class DummyMirror implements NotifierOps {
   /** The device's table. */
   readonly table: DeviceTable;
+  /** The sleeping form of the callback, which the dummy device has only to show what it must not do. */
+  readonly invalidate: ((a: number, e: Invalidation) => Proc<boolean>) | undefined;
 
   /**
    * Makes a mirror that is not open yet.
@@ -56,6 +70,9 @@ export class DummyMirror implements NotifierOps {
     private readonly row: number,
   ) {
     this.table = new DeviceTable(k);
+    this.invalidate = k.revert.has(REVERT_CALLBACK_REFERENCE)
+      ? (a, e) => this.invalidateHolding(a, e)
+      : undefined;
   }
 
   /** Mirrored address space, or -1 when the mirror is closed. */
@@ -125,6 +142,25 @@ export class DummyMirror implements NotifierOps {
     if (e.event === MMU_NOTIFY_RELEASE) this.columns.orphan[this.row] = SPACE_GONE;
     k.locks.unlock(a, device.lock);
     return true;
+  }
+
+  /** {@link tryInvalidate} with a reference to the address space, from its beginning to its end. */
+  private *invalidateHolding(a: number, e: Invalidation): Proc<boolean> {
+    const { k } = this, { sim } = k, held = k.mmgetNotZero(e.mm);
+    let done = this.tryInvalidate(a, e);
+    while (!done && e.blockable) {
+      sim.mark(a, AT_HELD, e.mm, held ? 1 : 0);
+      yield this.waitOn();
+      done = this.tryInvalidate(a, e);
+    }
+    if (sim.due(a)) {
+      sim.mark(a, AT_HELD, e.mm, held ? 1 : 0, done ? 1 : 0);
+      yield DUE;
+    }
+    sim.call(a, AT_HELD, e.mm);
+    if (held) yield* mmput(k, a, e.mm);
+    sim.ret(a);
+    return done;
   }
 
   /** The queue of the driver's lock. */
