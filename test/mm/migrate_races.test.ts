@@ -4,6 +4,7 @@ import { Search } from "../../lib/explore/search.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/region.ts";
 import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { migrateRegion } from "../../lib/machine/placement.ts";
 import { exitMm } from "../../lib/mm/exit.ts";
 import { truncate } from "../../lib/mm/files.ts";
 import { forkMm } from "../../lib/mm/fork.ts";
@@ -159,6 +160,49 @@ function race(schedules: number, pages: number, build: Build): void {
     }
   }
 }
+
+describe("every interleaving of migrateRange() with", () => {
+  const range = (s: Small) =>
+    function* (): Proc {
+      yield* migrateRegion(s.p, s.k.sim.current, s.A, 1);
+    };
+  const cases: [string, Build][] = [
+    ["a store", (s) => ({
+      actors: [range(s), () => s.t.write(s.A, 7)],
+      check: () => expect(s.p.read(s.A)).toEqual([7]),
+    })],
+    ["munmap()", (s) => ({
+      actors: [range(s), () => s.t.munmap(s.A)],
+      check: () => expect(s.k.pages.zones.slice(0, 2).map((z) => s.k.pages.used(z))).toEqual([1, 0]),
+    })],
+    ["movePages() back", (s) => ({
+      actors: [range(s), () => s.t.movePages(s.A, 0)],
+      check: () => expect(s.p.read(s.A)).toEqual([1]),
+    })],
+    ["a device fault", (s) => ({
+      actors: [range(s), () => s.dev.fault(s.A)],
+      check: () => expect([s.dev.stale(s.A), s.p.read(s.A)]).toEqual([false, [1]]),
+    })],
+  ];
+  for (const [what, build] of cases) {
+    test(what, { timeout: 120_000 }, () => {
+      const { exhaustive, rule, states } = explored(build);
+      expect(rule).toBeUndefined();
+      expect(exhaustive, `${states} states`).toBe(true);
+    });
+  }
+});
+
+test("without a page to move to, by choice at every allocation, nothing moves half and nothing leaks", () => {
+  const { exhaustive, rule } = explored((s) => {
+    s.k.sim.injectFailure("page allocation", 500_000);
+    return {
+      actors: [() => s.t.movePages(s.A, 1), () => s.t.write(s.A, 60)],
+      check: () => s.k.sim.withoutFailures(() => expect(s.p.read(s.A)).toEqual([60, 61])),
+    };
+  }, 2);
+  expect([rule, exhaustive]).toEqual([undefined, true]);
+});
 
 describe("by many schedules, movePages() of several pages with", () => {
   test("fork, for both processes", () => {
