@@ -33,7 +33,8 @@ describe.each(EVICTION_POLICIES.map((p) => [p.name, p] as const))("%s", (name, p
     fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (program) => {
       const { busy, next, order } = make(policy);
       let byAllocation: number[] = [], byAccess: number[] = [];
-      const future = new Map<number, number>();
+      const future = new Map<number, number>(), blockAge = new Map<number, number>();
+      let tick = 0;
       for (const { op, chunk: c, next: use, draw } of program) {
         const used = byAllocation.includes(c);
         if (op === "busy") busy[c] ^= 1;
@@ -41,6 +42,7 @@ describe.each(EVICTION_POLICIES.map((p) => [p.name, p] as const))("%s", (name, p
           next[c] = use;
           future.set(c, use);
           byAccess = [...byAccess.filter((x) => x !== c), c];
+          blockAge.set(c >> 1, ++tick);
         }
         if (op === "allocate" && !used) {
           byAllocation.push(c);
@@ -56,8 +58,8 @@ describe.each(EVICTION_POLICIES.map((p) => [p.name, p] as const))("%s", (name, p
         if (name === "lru-allocation") expect(victim).toBe(idle(byAllocation)[0] ?? -1);
         else if (name === "lru-access") expect(victim).toBe(idle(byAccess)[0] ?? -1);
         else if (name === "lru-block") {
-          // Chunks 2k and 2k + 1 share a block, which is as old as the newer of them.
-          const age = (x: number) => Math.max(byAccess.indexOf(x), byAccess.indexOf(x ^ 1));
+          // Chunks 2k and 2k + 1 share a block, which is as old as its last access, be that to a chunk since freed.
+          const age = (x: number) => blockAge.get(x >> 1)!;
           const oldest = idle(byAccess).sort((x, y) =>
             age(x) - age(y) || byAccess.indexOf(x) - byAccess.indexOf(y)
           );
