@@ -9,6 +9,7 @@ import { allocPage } from "./alloc.ts";
 import { type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
+import { MAX_RECLAIM_RETRIES, tryToFreePages } from "./direct_reclaim.ts";
 import { EINVAL, ENOMEM, VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from "./errno.ts";
 import { FAULT_FLAG_WRITE, lockOrRetry, mapAnon, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
@@ -19,6 +20,7 @@ import { VM_MIXEDMAP, VM_SHARED, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 const AT_PTL = site("file fault: waiting for the page-table lock");
+const AT_RECLAIM = site("a file's page by descriptor: no page is free");
 const AT_UNMAP = site("unmapping a file's pages: notifying");
 const AT_TRUNCATE = site("truncate");
 
@@ -63,6 +65,8 @@ function faultAround(k: Kernel, a: number, mm: number, vma: number, vpn: number)
 
 /**
  * Puts all pages of an inode into a vma at once, as a driver does with pages of its own: vm_insert_page() in its mmap.
+ *
+ * It does not reclaim: without a free frame it fails.
  *
  * @returns 0 or -ENOMEM
  */
@@ -191,21 +195,47 @@ export function* punchHole(k: Kernel, a: number, inode: number, start: number, p
   return 0;
 }
 
+/** The page cache's page for a system call, which reclaims if no frame is free. Returns the frame, or -1. */
+function* cachePage(k: Kernel, a: number, inode: number, index: number): Proc<number> {
+  const { sim, inodes } = k;
+  let pfn = inodes.getPage(k, a, inode, index);
+  for (let round = 0; pfn < 0 && round < MAX_RECLAIM_RETRIES; round++) {
+    sim.call(a, AT_RECLAIM, inode, index, round);
+    const freed = yield* tryToFreePages(k, a, -1, true);
+    sim.ret(a);
+    if (!freed) return -1;
+    pfn = inodes.getPage(k, a, inode, index);
+  }
+  return pfn;
+}
+
 /** Writes the first word of a page of a file by its descriptor: pwrite(). Extends the file. Returns 0 or -ENOMEM. */
-export function fileWrite(k: Kernel, a: number, inode: number, index: number, value: number): number {
-  const { inodes, pages } = k, pfn = inodes.getPage(k, a, inode, index);
+export function* fileWrite(
+  k: Kernel,
+  a: number,
+  inode: number,
+  index: number,
+  value: number,
+): Proc<number> {
+  const { inodes, pages } = k, pfn = yield* cachePage(k, a, inode, index);
   if (pfn < 0) return -ENOMEM;
   pages.word[pfn * pages.wordsPerPage] = value;
   if (index >= inodes.pages[inode]) inodes.pages[inode] = index + 1;
   return 0;
 }
 
-/** Reads the first word of a page of a file by its descriptor: pread(). -1 beyond its end, 0 in a hole. */
-export function fileRead(k: Kernel, a: number, inode: number, index: number): number {
+/**
+ * Reads the first word of a page of a file by its descriptor: pread().
+ *
+ * @returns the word, 0 in a hole; -1 beyond the end of the file; -ENOMEM when the page is in swap and cannot come back
+ */
+export function* fileRead(k: Kernel, a: number, inode: number, index: number): Proc<number> {
   const { inodes, pages } = k;
   if (index >= inodes.pages[inode]) return -1;
-  const pfn = inodes.isSwapped(inode, index)
-    ? inodes.getPage(k, a, inode, index)
-    : inodes.lookup(inode, index);
-  return pfn < 0 ? 0 : pages.word[pfn * pages.wordsPerPage];
+  if (!inodes.isSwapped(inode, index)) {
+    const cached = inodes.lookup(inode, index);
+    return cached < 0 ? 0 : pages.word[cached * pages.wordsPerPage];
+  }
+  const pfn = yield* cachePage(k, a, inode, index);
+  return pfn < 0 ? -ENOMEM : pages.word[pfn * pages.wordsPerPage];
 }

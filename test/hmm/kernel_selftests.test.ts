@@ -21,6 +21,7 @@ import { getUserPage } from "../../lib/mm/gup.ts";
 import { madvise } from "../../lib/mm/madvise.ts";
 import { VM_HUGETLB, VM_READ, VM_SHARED } from "../../lib/mm/vma.ts";
 import { count, Fixture, RW } from "./selftest.ts";
+import { run } from "../kernel.ts";
 
 /** Pages of a buffer: 4 MiB. */
 const N = 1024;
@@ -123,7 +124,7 @@ selftest("anon_write_hugetlbfs", 1, "any", (f) => {
 /** A file whose page i holds `first` + i. */
 function file(f: Fixture, pages: number, first: number): number {
   const inode = f.k.inodes.make(pages);
-  for (let i = 0; i < pages; i++) fileWrite(f.k, 0, inode, i, first + i);
+  for (let i = 0; i < pages; i++) run(f.k, fileWrite(f.k, 0, inode, i, first + i));
   return inode;
 }
 
@@ -136,7 +137,7 @@ selftest("file_write", 1, "any", (f) => {
   const inode = file(f, N, 0), vpn = f.map(N, RW | VM_SHARED, { inode });
   expect(f.dwrite(vpn, N, 77)).toMatchObject({ rc: 0, cpages: N, faults: 1 });
   expect(f.read(vpn, N)).toEqual(count(N, 77));
-  expect(count(N).map((i) => fileRead(f.k, 0, inode, i))).toEqual(count(N, 77));
+  expect(count(N).map((i) => run(f.k, fileRead(f.k, 0, inode, i)))).toEqual(count(N, 77));
 });
 
 selftest("migrate", 1, "any", (f) => {
@@ -152,7 +153,7 @@ selftest("migrate_file_private", 1, "any", (f) => {
   f.write(vpn, N, 1); // anonymous from now on
   expect(f.toDevice(vpn, N)).toMatchObject({ rc: 0, cpages: N });
   expect(f.dread(vpn, N).data).toEqual(count(N, 1));
-  expect(count(N).map((i) => fileRead(f.k, 0, inode, i))).toEqual(count(N));
+  expect(count(N).map((i) => run(f.k, fileRead(f.k, 0, inode, i)))).toEqual(count(N));
 });
 
 selftest("migrate_fault", 1, "any", (f) => {

@@ -3,6 +3,7 @@ import { machine } from "../../lib/machine/machine.ts";
 import { AccessResult, cpuAccess } from "../../lib/mm/access.ts";
 import { allocPageSlow, noFrameFree, SWAP_CLUSTER_MAX, tryToFreePages } from "../../lib/mm/direct_reclaim.ts";
 import { ENOMEM, VM_FAULT_OOM } from "../../lib/mm/errno.ts";
+import { fileRead, fileWrite } from "../../lib/mm/files.ts";
 import { forkMm } from "../../lib/mm/fork.ts";
 import { madvise } from "../../lib/mm/madvise.ts";
 import { mlock } from "../../lib/mm/mlock.ts";
@@ -211,6 +212,28 @@ describe("which pages go", () => {
     expect(brokenAtRest(k)).toEqual([]);
     for (const mm of [one, two]) run(k, madvise(k, 0, mm, BASE, 20, "dontneed"));
     expect(access(k, two, BASE, 20, undefined).words).toEqual(count(20, 200));
+  });
+
+  test("pages of a file, which a read or a write by descriptor brings back, if need be by reclaim", () => {
+    const { k, mm } = tight(16, 60, 40), inode = k.inodes.make(0);
+    for (const i of count(30)) expect(run(k, fileWrite(k, 0, inode, i, 100 + i))).toBe(0);
+    access(k, mm, BASE, 16, 1);
+    expect(k.inodes.isSwapped(inode, 0)).toBe(true);
+    for (const i of count(30)) expect(run(k, fileRead(k, 0, inode, i))).toBe(100 + i);
+    expect(access(k, mm, BASE, 16, undefined).words).toEqual(count(16, 1));
+    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+  });
+
+  test("only those of the nodes that a policy allows", () => {
+    const m = machine({ nodes: [{ memory: "1 MiB" }, { memory: "128 KiB" }], swapPages: 64 });
+    const p = m.process(), heap = p.mmap("256 KiB"), far = p.mmap("64 KiB");
+    expect([p.mbind(heap, "bind", [1]), p.mbind(far, "bind", [0])]).toEqual([0, 0]);
+    p.write(far, 500);
+    p.write(heap, 1);
+    expect(p.nodes(far)).toEqual(Array(16).fill(0));
+    expect(p.read(heap)).toEqual(count(64, 1));
+    expect(p.nodes(heap).filter((n) => n >= 0).every((n) => n === 1)).toBe(true);
+    expect(brokenRules({ kernel: m.kernel, spaces: [p.mm] })).toEqual([]);
   });
 
   test("pages of a large folio, which is split first", () => {

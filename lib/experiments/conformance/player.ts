@@ -320,7 +320,7 @@ export class Player {
     } else if (op.kind === "fp" || op.kind === "fs") {
       inode = k.inodes.make(op.filePages ?? pages);
       const word = FILE_WORD + 0x1_0000 * (name.charCodeAt(0) - 65);
-      for (let i = 0; i < (op.filePages ?? pages); i++) fileWrite(k, 0, inode, i, word + i);
+      for (let i = 0; i < (op.filePages ?? pages); i++) bench.run(fileWrite(k, 0, inode, i, word + i));
     }
     if (op.kind === "fp" || op.kind === "fs") {
       const before = p.inodes.get(name);
@@ -392,9 +392,9 @@ export class Player {
       case "punch":
         return { rc: bench.run(punchHole(k, 0, inode, op.at!, op.pages!)) };
       case "fwrite":
-        return { rc: fileWrite(k, 0, inode, op.at!, op.value!) };
+        return { rc: bench.run(fileWrite(k, 0, inode, op.at!, op.value!)) };
       default:
-        return { rc: 0, data: [Math.max(0, fileRead(k, 0, inode, op.at!))] };
+        return { rc: 0, data: [Math.max(0, bench.run(fileRead(k, 0, inode, op.at!)))] };
     }
   }
 
