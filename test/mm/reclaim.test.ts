@@ -221,7 +221,7 @@ describe("which pages go", () => {
     expect(k.inodes.isSwapped(inode, 0)).toBe(true);
     for (const i of count(30)) expect(run(k, fileRead(k, 0, inode, i))).toBe(100 + i);
     expect(access(k, mm, BASE, 16, undefined).words).toEqual(count(16, 1));
-    expect(brokenRules({ kernel: k, spaces: [mm] })).toEqual([]);
+    expect(brokenAtRest(k)).toEqual([]);
   });
 
   test("only those of the nodes that a policy allows", () => {
@@ -233,7 +233,7 @@ describe("which pages go", () => {
     expect(p.nodes(far)).toEqual(Array(16).fill(0));
     expect(p.read(heap)).toEqual(count(64, 1));
     expect(p.nodes(heap).filter((n) => n >= 0).every((n) => n === 1)).toBe(true);
-    expect(brokenRules({ kernel: m.kernel, spaces: [p.mm] })).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
   });
 
   test("pages of a large folio, which is split first", () => {
