@@ -95,9 +95,12 @@ export {
 // --- workloads ---------------------------------------------------------------------------------------------------------
 export { type HotplugOptions, plug, unplug, vanish } from "./workloads/hotplug.ts";
 export {
+  adviseStep,
   type GpuStep,
   launch,
   type LaunchOptions,
+  prefetchBackStep,
+  prefetchStep,
   streamGrid,
   type StreamGridOptions,
 } from "./workloads/launch.ts";
@@ -286,6 +289,8 @@ export type { Descriptor } from "./bus/shares.ts";
 export type { DevicePhases, DummyDevice } from "./devices/dummy/device.ts";
 export type { DummyMirror } from "./devices/dummy/mirror.ts";
 export type { Chunks } from "./devices/gpu/chunks.ts";
+export type { GpuHint } from "./devices/gpu/calls.ts";
+export type { ThrashWatch } from "./devices/gpu/thrash.ts";
 export type { Gpu, GpuPhases } from "./devices/gpu/device.ts";
 export type { GpuDriver } from "./devices/gpu/driver.ts";
 export type { FarFaults } from "./devices/gpu/far_fault.ts";
@@ -294,7 +299,9 @@ export type { Front } from "./devices/gpu/front.ts";
 export type { Hints } from "./devices/gpu/hints.ts";
 export type { GpuMirror } from "./devices/gpu/mirror.ts";
 export type { BatchRow, GpuRecords } from "./devices/gpu/records.ts";
-export type { BlockWork } from "./devices/gpu/service.ts";
+export type { BlockWork } from "./devices/gpu/work.ts";
+export type { AccessCounterOptions, AccessCounters } from "./devices/gpu/access_counters.ts";
+export type { ThrashingOptions } from "./devices/gpu/thrashing.ts";
 export type { Residents } from "./devices/gpu/sm.ts";
 export type { Utlbs } from "./devices/gpu/utlb.ts";
 export type { DeviceTable } from "./devices/table.ts";

@@ -2,7 +2,8 @@
  * Work on a GPU: kernels one after another, each a grid of thread blocks.
  * @module
  */
-import { describe, wholeNumber } from "../arguments.ts";
+import { describe, didYouMean, wholeNumber } from "../arguments.ts";
+import { advise, GPU_HINTS, type GpuHint, prefetch, prefetchBack } from "../devices/gpu/calls.ts";
 import { Gpu } from "../devices/gpu/device.ts";
 import type { Grid } from "../devices/gpu/launch.ts";
 import { UsageError } from "../errors.ts";
@@ -106,6 +107,66 @@ export function launch(
       return { proc: proc(), out, total, done: () => out.pages };
     },
   };
+}
+
+/**
+ * A step that moves a region to the GPU before a kernel touches it: cudaMemPrefetchAsync(), which the launch waits for.
+ *
+ * @param region what moves
+ * @returns the step, for {@linkcode launch}
+ *
+ * @example
+ * ```ts
+ * import { launch, machine, prefetchStep, streamGrid } from "hmmlab";
+ *
+ * const m = machine({ devices: { gpu: { kind: "gpu", memory: "64 MiB" } } });
+ * const p = m.process(), heap = p.mmap("4 MiB");
+ * const run = await m.run({ gpu: launch(m.gpu, p, [prefetchStep(heap), streamGrid(heap)]) });
+ * console.log(run.pagesToDevice, run.actors[0].pages); // 1024 1024
+ * ```
+ */
+export function prefetchStep(region: Region): GpuStep {
+  const { process, vpn, pages } = checkRegion("prefetch", region);
+  return (gpu, a) => prefetch(gpu, a, process.mm, vpn, vpn + pages);
+}
+
+/** A step that moves a region back to system memory; see {@linkcode prefetchStep}. */
+export function prefetchBackStep(region: Region): GpuStep {
+  const { process, vpn, pages } = checkRegion("prefetch", region);
+  return (gpu, a) => prefetchBack(gpu, a, process.mm, vpn, vpn + pages);
+}
+
+/**
+ * A step that tells the GPU's driver something of a region: cudaMemAdvise().
+ *
+ * @param region what it is about
+ * @param hint "prefer-gpu", "prefer-system" or "prefer-none" say where it should be; "accessed-by" that the GPU is to map it
+ * wherever it is, "not-accessed-by" takes that back; "read-mostly" is accepted and does nothing, since HMM keeps one
+ * physical page for each virtual address
+ * @returns the step, for {@linkcode launch}
+ * @throws {UsageError} for another hint
+ *
+ * @example
+ * ```ts
+ * import { adviseStep, launch, machine, streamGrid } from "hmmlab";
+ *
+ * const m = machine({ devices: { gpu: { kind: "gpu", memory: "64 MiB" } } });
+ * const p = m.process(), heap = p.mmap("1 MiB");
+ * p.write(heap, 1);
+ * const run = await m.run({ gpu: launch(m.gpu, p, [adviseStep(heap, "prefer-system"), streamGrid(heap)]) });
+ * console.log(run.pagesToDevice, run.links[0].total); // 0 1048576
+ * ```
+ */
+export function adviseStep(region: Region, hint: GpuHint): GpuStep {
+  const { process, vpn, pages } = checkRegion("advise", region);
+  if (!GPU_HINTS.includes(hint)) {
+    throw new UsageError(
+      `Cannot advise: got ${describe(hint)}; allowed are ${GPU_HINTS.map((h) => `"${h}"`).join(", ")}${
+        didYouMean(String(hint), GPU_HINTS)
+      }`,
+    );
+  }
+  return (gpu, a) => advise(gpu, a, process.mm, vpn, vpn + pages, hint);
 }
 
 /**

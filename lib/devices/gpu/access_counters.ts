@@ -47,6 +47,8 @@ export class AccessCounters {
   private readonly ends: Uint32Array; // Notifications waiting, place of the oldest, dropped.
 
   /**
+   * Lays the columns of counters that have counted nothing.
+   *
    * @param arena the machine's state
    * @param prefix first part of the columns' names, unique in the arena
    * @param entries regions counted at once

@@ -20,6 +20,7 @@ import { ENODEV } from "../../mm/errno.ts";
 import type { Device, DriverThread } from "../device.ts";
 import { Presence } from "../presence.ts";
 import type { DeviceTable } from "../table.ts";
+import { AccessCounters } from "./access_counters.ts";
 import { Chunks } from "./chunks.ts";
 import { GpuDriver } from "./driver.ts";
 import { FaultBuffer } from "./fault_buffer.ts";
@@ -30,10 +31,14 @@ import { bringBack } from "./migrate.ts";
 import { GpuMirror } from "./mirror.ts";
 import { plugGpu, unplugGpu } from "./plug.ts";
 import { GpuRecords } from "./records.ts";
-import { BlockWork } from "./service.ts";
+import { BlockWork } from "./work.ts";
 import type { GpuSpec } from "./spec.ts";
 import { INSPECT } from "../../record/inspect.ts";
 import { formatCount } from "../../units.ts";
+import { ThrashWatch } from "./thrash.ts";
+
+/** Regions whose remote accesses are counted at once, and notifications that can wait: assumed, no source found. */
+const COUNTED_REGIONS = 4096, COUNTER_BUFFER = 4096;
 
 const AT_KERNEL = site("gpu: in a kernel");
 
@@ -81,6 +86,12 @@ export class Gpu implements Device {
   readonly hints: Hints;
   /** The block that is serviced. */
   readonly work: BlockWork;
+  /** Detection of thrashing, if the spec has it. */
+  readonly thrash: ThrashWatch | undefined;
+  /** Access counters, if the spec has them. */
+  readonly counters: AccessCounters | undefined;
+  /** Regions of a batch of the counters' notifications. */
+  readonly notified: Float64Array;
   /** Phases by name. */
   readonly phase: GpuPhases;
   /** Kinds of span: migrations to the GPU, back, and evictions. */
@@ -154,6 +165,12 @@ export class Gpu implements Device {
     this.buffer = new FaultBuffer(sim, name, cost.faultBufferEntries);
     this.hints = new Hints(sim, name);
     this.work = new BlockWork(sim, name);
+    const { thrashing, accessCounters } = spec, prefix = `gpu.${name}.counters`;
+    this.thrash = thrashing === undefined ? undefined : new ThrashWatch(sim, name, thrashing);
+    this.counters = accessCounters === undefined
+      ? undefined
+      : new AccessCounters(sim.state, prefix, COUNTED_REGIONS, COUNTER_BUFFER, accessCounters);
+    this.notified = sim.state.f64(`gpu.${name}.regions`, this.counters?.batch ?? 0);
     this.driver = new GpuDriver(this);
     this.front = new Front(this);
     k.mirrors.push(() =>

@@ -2,15 +2,20 @@
  * The driver's loop: it fetches faults in batches, services their VA blocks, and replays.
  * @module
  */
+import { VPN_END } from "../../mm/pagetable.ts";
 import { DUE, type Proc, site, type Wait } from "../../sim/sim.ts";
 import type { Gpu } from "./device.ts";
 import { BLOCK_PAGES } from "./policy.ts";
 import { type BatchRow, emptyBatch } from "./records.ts";
-import { serviceBlock, type Serviced } from "./service.ts";
+import { nothingServiced } from "./calls.ts";
+import { serviceNotifications } from "./notifications.ts";
+import { serviceBlock } from "./service.ts";
+import { CAUSE_FAULT } from "./work.ts";
 
 const AT_IDLE = site("gpu driver: waiting for faults");
 const AT_FETCH = site("gpu driver: before it fetches a batch");
 const AT_BLOCK = site("gpu driver: a block of the batch");
+const AT_UNPIN = site("gpu driver: before a page is unpinned");
 const AT_REPLAY = site("gpu driver: before a replay");
 
 /** Faults of a batch are sorted as one number: page, then place in the fault buffer. */
@@ -74,6 +79,14 @@ export class GpuDriver {
         sim.mark(a, AT_FETCH);
         yield DUE;
       }
+      const { counters } = gpu;
+      if (counters !== undefined && counters.waiting > 0) {
+        sim.call(a, AT_FETCH, 1);
+        yield* serviceNotifications(gpu, a, gpu.front.replays[2] - 1);
+        sim.ret(a);
+        sim.progress++;
+        continue;
+      }
       if (buffer.length > 0) {
         sim.call(a, AT_FETCH);
         yield* this.batch(a);
@@ -91,6 +104,9 @@ export class GpuDriver {
     const { gpu, counter } = this, { sim } = gpu.k, { replay, cost } = gpu.spec, { values } = sim.counters;
     const row = emptyBatch(), startNs = row.startNs = sim.nowNs[a];
     sim.spans.begin(a, this.kindBatch, 0);
+    sim.call(a, AT_FETCH, 2);
+    yield* this.unpin(a);
+    sim.ret(a);
     sim.spend(a, gpu.phase.batch, cost.batchServiceNs);
     this.fetch(a, row);
     row.fetchNs = sim.nowNs[a] - startNs;
@@ -117,6 +133,23 @@ export class GpuDriver {
     gpu.log.batch(row);
     sim.spans.end(a, this.kindBatch, row.faults);
     sim.progress++;
+  }
+
+  /** Unmaps pages whose pin has run out, so that the GPU faults on them again. */
+  private *unpin(a: number): Proc {
+    const { gpu } = this, { thrash, lock, k: { locks, sim } } = gpu;
+    if (thrash === undefined) return;
+    for (let at = thrash.expire(a); at >= 0; at = thrash.expire(a)) {
+      const mirror = gpu.opened(Math.floor(at / VPN_END)), vpn = at % VPN_END;
+      if (mirror === undefined) continue;
+      if (!locks.lockNow(a, lock)) {
+        sim.call(a, AT_UNPIN, at);
+        yield* locks.lock(a, lock);
+        sim.ret(a);
+      }
+      mirror.zap(a, vpn, vpn + 1);
+      locks.unlock(a, lock);
+    }
   }
 
   /** The first page of the VA block of fault `i`. */
@@ -152,7 +185,7 @@ export class GpuDriver {
       yield* locks.lock(a, gpu.blockLock);
       sim.ret(a);
     }
-    work.begin(first);
+    work.begin(first, CAUSE_FAULT);
     let last = -1, j = i;
     for (; j < n && this.block(j) === first; j++) {
       const vpn = Math.floor(key[j] / PLACES), place = key[j] % PLACES;
@@ -161,7 +194,7 @@ export class GpuDriver {
       work.fault(vpn - first, write[place] !== 0);
       farFaults.turn(a, row[place]);
     }
-    const did: Serviced = { pages: 0, evicted: 0, evictNs: 0, migrateNs: 0, mapNs: 0 };
+    const did = nothingServiced();
     sim.call(a, AT_BLOCK, i, j, first);
     yield* serviceBlock(gpu, a, mirror, did);
     sim.ret(a);

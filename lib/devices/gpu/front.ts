@@ -37,7 +37,7 @@ export class Front {
   readonly farFaults: FarFaults;
   /** The queue that a replay wakes. */
   readonly replayed: Wait;
-  /** [0] replays so far; [1] those that the front has seen; [2] address space of the kernel that runs + 1 */
+  /** [0] replays so far; [1] those that the front has seen; [2] address space of the latest kernel + 1 */
   readonly replays: Uint32Array;
   /** By uTLB: nothing can go on before a replay. */
   private readonly stalled: Uint8Array;
@@ -130,7 +130,6 @@ export class Front {
     }
     // What is left in the buffer are duplicates: nobody waits for them.
     gpu.buffer.flush();
-    replays[2] = 0;
     sim.spans.end(a, this.kindKernel, out.pages - before);
     locks.unlock(a, this.engine);
   }
@@ -326,8 +325,10 @@ export class Front {
       const frame = pfn[e], i = frame * pages.wordsPerPage;
       if (write) pages.word[i] = value + v;
       else if (out.keepWords || out.check) out.note(v, pages.word[i], (value + v) >>> 0);
-      if (frame < zone.start || frame >= zone.end) remote++;
-      else if (watched) {
+      if (frame < zone.start || frame >= zone.end) {
+        remote++;
+        if (gpu.counters?.count(v, 1)) sim.wake(gpu.driver.faulted);
+      } else if (watched) {
         const c = chunks.of(frame);
         if (c !== last) chunks.evictor.accessed(c);
         last = c;
@@ -355,6 +356,7 @@ export class Front {
     else if (out.keepWords || out.check) out.note(v, pages.word[frame * pages.wordsPerPage], word);
     const { zone } = gpu.memory, own = frame >= zone.start && frame < zone.end;
     if (own) gpu.chunks.evictor.accessed(gpu.chunks.of(frame));
+    else if (gpu.counters?.count(v, 1)) gpu.k.sim.wake(gpu.driver.faulted);
     this.count(0, v, 1, own ? 0 : 1);
     return 1;
   }

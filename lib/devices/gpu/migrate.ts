@@ -20,6 +20,8 @@ import { EFAULT } from "../../mm/errno.ts";
 import type { DeviceFaultBack } from "../../mm/zone.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import type { Gpu } from "./device.ts";
+import { CAUSE_CALL } from "./work.ts";
+import { CPU, GPU } from "./thrash.ts";
 
 const AT_SETUP = site("gpu migration: setup");
 const AT_COPY = site("gpu migration: copy");
@@ -64,6 +66,7 @@ export function* moveToGpu(
     values[d.counter.toDevice] += went;
     values[d.counter.failed] += m.cpages - went;
     if (went > 0) d.log.moved(sim.nowNs[a], start, end - start, true);
+    if (went > 0 && d.work.cause !== CAUSE_CALL) d.thrash?.moved(a, mm, start, end, GPU);
   }
   batches.give(batch, n);
   sim.spans.end(a, d.kindMigrate, went);
@@ -175,6 +178,7 @@ export function* bringBack(d: Gpu, a: number, f: DeviceFaultBack): Proc<number> 
   sim.call(a, AT_BACK, start, end, f.vpn, f.pfn);
   const rc = yield* moveToSystem(d, a, f.mm, f.vma, start, end, f.pfn);
   sim.ret(a);
+  if (rc > 0) d.thrash?.moved(a, f.mm, start, end, CPU);
   return Math.min(rc, 0);
 }
 

@@ -8,9 +8,12 @@ import { compileGpu, type Overrides } from "../../profiles/costs.ts";
 import type { GpuCosts } from "../../profiles/parameters.ts";
 import type { Profile } from "../../profiles/profile.ts";
 import { bytes, formatBytes, nanoseconds, PAGE_SIZE, pages } from "../../units.ts";
+import { Arena } from "../../sim/arena.ts";
 import type { DeviceSpec } from "../device.ts";
+import { type AccessCounterOptions, AccessCounters } from "./access_counters.ts";
 import { evictionPolicy, prefetchPolicy } from "./policies.ts";
 import { BLOCK_PAGES, type EvictionPolicy, type PrefetchPolicy } from "./policy.ts";
+import { Thrashing, type ThrashingOptions } from "./thrashing.ts";
 
 /** When the GPU is told to try again what faulted: after each VA block, after each batch, after a batch with the fault
  * buffer emptied first (what NVIDIA's driver does), or once, when the buffer holds no more. */
@@ -41,6 +44,10 @@ export interface GpuOptions {
   readonly replay?: ReplayPolicy;
   /** Pages that one CPU fault brings back: 1 (default), or a power of two up to 512. */
   readonly faultBackPages?: number;
+  /** Detection of thrashing: true, or its parameters (default false; NVIDIA's driver has it on). */
+  readonly thrashing?: boolean | ThrashingOptions;
+  /** Access counters that bring what the GPU uses over the link: true, or their parameters (default false). */
+  readonly accessCounters?: boolean | AccessCounterOptions;
   /** Longest virtual time that the driver tries to map a block before its faults fail with -EBUSY (default "1 s"). */
   readonly timeout?: string | number;
 }
@@ -61,6 +68,10 @@ export interface GpuSpec extends DeviceSpec {
   readonly replay: ReplayPolicy;
   /** Pages that one CPU fault brings back, aligned to their number. */
   readonly faultBackPages: number;
+  /** Parameters of the thrashing detector; undefined for none. */
+  readonly thrashing: ThrashingOptions | undefined;
+  /** Parameters of the access counters; undefined for none. */
+  readonly accessCounters: AccessCounterOptions | undefined;
   /** Longest virtual time that the driver tries to map a block. */
   readonly timeoutNs: number;
   /** Compiled costs and sizes. */
@@ -78,6 +89,8 @@ const OPTIONS: Readonly<Record<keyof GpuOptions, true>> = {
   eviction: true,
   replay: true,
   faultBackPages: true,
+  thrashing: true,
+  accessCounters: true,
   timeout: true,
 };
 
@@ -110,6 +123,19 @@ function checkMemory(act: string, memoryPages: number, chunkPages: number): void
         formatBytes(PAGE_SIZE * chunkPages * Math.floor(memoryPages / chunkPages))
       }"`,
   );
+}
+
+/** What is said of a part that can be left out: undefined for false, its options for anything else; `check` refuses them. */
+function partOf<O extends object>(
+  act: string,
+  name: string,
+  given: boolean | O | undefined,
+  check: (options: O) => void,
+): O | undefined {
+  if (given === undefined || given === false) return undefined;
+  const options = given === true ? {} as O : given;
+  during(`${act}: ${name}`, () => check(options));
+  return options;
 }
 
 /**
@@ -157,6 +183,13 @@ export function checkGpu(options: unknown, name = "gpu"): GpuSpec {
     eviction,
     replay: checkReplay(act, o.replay ?? "batch-flush"),
     faultBackPages: powerOfTwo(act, `${describe(back)} for faultBackPages`, back),
+    thrashing: partOf<ThrashingOptions>(act, "thrashing", o.thrashing, (x) => {
+      const reachableBy = new Uint32Array(2), arena = new Arena();
+      new Thrashing({ arena, prefix: "check", blocks: 1, watched: 1, reachableBy }, x);
+    }),
+    accessCounters: partOf<AccessCounterOptions>(act, "accessCounters", o.accessCounters, (x) => {
+      new AccessCounters(new Arena(), "check", 1, 1, x);
+    }),
     timeoutNs: during(`${act}: timeout`, () => nanoseconds(o.timeout ?? "1 s")),
     cost,
   };

@@ -1,0 +1,138 @@
+/**
+ * Mapping of a serviced VA block: what hmm_range_fault() found, under the driver's lock after the check of the notifier's
+ * sequence.
+ * @module
+ */
+import {
+  HMM_PFN_MASK,
+  HMM_PFN_REQ_FAULT,
+  HMM_PFN_REQ_WRITE,
+  HMM_PFN_VALID,
+  HMM_PFN_WRITE,
+  hmmRangeFault,
+} from "../../hmm/range.ts";
+import { EBUSY, ENOMEM } from "../../mm/errno.ts";
+import { type Proc, site } from "../../sim/sim.ts";
+import { REVERT_REQUEST_FLAGS, REVERT_SEQUENCE_CHECK } from "../dummy/device.ts";
+import { has, isEmpty } from "./bitmap.ts";
+import type { Gpu } from "./device.ts";
+import { moveToSystem } from "./migrate.ts";
+import type { GpuMirror } from "./mirror.ts";
+import { CAUSE_COUNTER, CAUSE_FAULT } from "./work.ts";
+
+const AT_BEGIN = site("gpu service: reading the sequence");
+const AT_RANGE = site("gpu service: hmm_range_fault");
+const AT_LOCK = site("gpu service: taking the driver's lock");
+const AT_BACK = site("gpu service: an own page that must not be written");
+
+/** Maps a part as hmm_range_fault() finds it: what faulted, what is on this GPU, what is to be mapped wherever it is. */
+export function* mapPart(d: Gpu, a: number, mirror: GpuMirror, start: number, stop: number): Proc<number> {
+  const { k: { sim }, work } = d, first = work.firstVpn, at = sim.nowNs[a];
+  let rc = 0;
+  if (d.work.any(start, stop) || !isEmpty(work.wanted)) {
+    sim.call(a, AT_RANGE, start, stop);
+    rc = yield* mapRange(d, a, mirror, start, stop);
+    sim.ret(a);
+  }
+  // One page that cannot be had fails the whole range: each by itself says which it is.
+  for (let v = start; rc !== 0 && v < stop; v++) {
+    if (!has(work.faulted, v - first)) continue;
+    sim.call(a, AT_RANGE, v, start, stop);
+    const own = yield* mapRange(d, a, mirror, v, v + 1);
+    sim.ret(a);
+    if (own !== 0) d.work.fail(v, v + 1, own);
+  }
+  return sim.nowNs[a] - at;
+}
+
+/** Asks for the pages of a range that faulted, anew before each try: a failed one leaves its entries half filled. */
+function request(d: Gpu, pfns: Uint32Array, start: number, n: number): void {
+  const { work } = d, first = start - work.firstVpn;
+  for (let i = 0; i < n; i++) {
+    pfns[i] = work.cause === CAUSE_FAULT && has(work.faulted, first + i)
+      ? (HMM_PFN_REQ_FAULT | (has(work.writes, first + i) ? HMM_PFN_REQ_WRITE : 0)) >>> 0
+      : 0;
+  }
+}
+
+/** Leaves of what was found what shall be mapped. Returns a page that may not be written though it must be, or -1. */
+function select(d: Gpu, pfns: Uint32Array, start: number, n: number): number {
+  const { work, memory: { zone } } = d, first = start - work.firstVpn;
+  let denied = -1;
+  for (let i = 0; i < n; i++) {
+    if (work.cause === CAUSE_FAULT && has(work.faulted, first + i)) {
+      if (has(work.writes, first + i) && !(pfns[i] & HMM_PFN_WRITE)) denied = i;
+      continue;
+    }
+    const pfn = pfns[i] & HMM_PFN_MASK, own = pfn >= zone.start && pfn < zone.end;
+    const remote = has(work.mapped, first + i) ||
+      (work.cause === CAUSE_COUNTER && has(work.faulted, first + i));
+    if (!own && !(remote && pfns[i] & HMM_PFN_VALID)) pfns[i] = 0;
+  }
+  return denied;
+}
+
+/** Maps a range under the sequence check. Returns 0, -EFAULT, -EPERM, -ENOMEM, or -EBUSY after the timeout. */
+function* mapRange(d: Gpu, a: number, mirror: GpuMirror, start: number, end: number): Proc<number> {
+  const { k, batches, spec } = d, { sim, locks, notifiers } = k, { mm, sub } = mirror, n = end - start;
+  const batch = batches.take(), { src: pfns } = batch, deadlineNs = sim.nowNs[a] + spec.timeoutNs;
+  const pfnFlagsMask = (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE) >>> 0;
+  const range = { sub, seq: 0, mm, start, end, pfns, defaultFlags: 0, pfnFlagsMask, owner: d.owner };
+  let rc: number, asked = false;
+  for (;;) {
+    rc = -EBUSY;
+    if (sim.expired(a, deadlineNs)) break;
+    sim.call(a, AT_BEGIN, start, end, batch.slot);
+    range.seq = yield* notifiers.readBegin(a, sub);
+    sim.ret(a);
+    // Said again in each round: what the last one answered stands in the same entries.
+    if (!asked || !k.revert.has(REVERT_REQUEST_FLAGS)) request(d, pfns, start, n);
+    asked = true;
+    sim.call(a, AT_RANGE, start, end, batch.slot, range.seq);
+    if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
+    rc = yield* hmmRangeFault(k, a, range);
+    locks.readUnlock(a, k.mmapLock(mm));
+    sim.ret(a);
+    if (rc !== 0) {
+      if (rc !== -EBUSY) break;
+      sim.counters.values[d.counter.retries]++;
+      continue;
+    }
+    if (!locks.lockNow(a, d.lock)) {
+      sim.call(a, AT_LOCK, start, end, batch.slot, range.seq);
+      yield* locks.lock(a, d.lock);
+      sim.ret(a);
+    }
+    const stale = !k.revert.has(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
+    const denied = stale ? -1 : select(d, pfns, start, n);
+    if (!stale && denied < 0) {
+      const made = mirror.table.map(start, pfns, n);
+      sim.spend(a, d.phase.table, Math.max(0, made) * spec.cost.pteUpdateNs);
+      if (made < 0) rc = -ENOMEM;
+      locks.unlock(a, d.lock);
+      break;
+    }
+    locks.unlock(a, d.lock);
+    if (denied >= 0) {
+      // HMM does not fault on an own page that may only be read (6.12): back in system memory it can be written.
+      sim.call(a, AT_BACK, start, end, batch.slot, denied);
+      yield* writableAgain(d, a, mm, start + denied, pfns[denied] & HMM_PFN_MASK);
+      sim.ret(a);
+    }
+    sim.counters.values[d.counter.retries]++;
+  }
+  batches.give(batch, n);
+  return rc;
+}
+
+/** Brings a page back to system memory, where a write to it can be had; waits if somebody else has it. */
+function* writableAgain(d: Gpu, a: number, mm: number, v: number, pfn: number): Proc {
+  const { k } = d, { sim, locks, vmas } = k;
+  sim.call(a, AT_BACK, v, pfn);
+  yield* locks.read(a, k.mmapLock(mm));
+  const vma = vmas.find(mm, v);
+  const moved = vma >= 0 && vmas.start[vma] <= v ? yield* moveToSystem(d, a, mm, vma, v, v + 1, -1) : 1;
+  locks.readUnlock(a, k.mmapLock(mm));
+  if (moved === 0) yield* k.pages.waitUnlocked(a, pfn);
+  sim.ret(a);
+}
