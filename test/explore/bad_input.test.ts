@@ -111,7 +111,9 @@ describe("a race", () => {
 
   test("knows every point at which the model can fail", () => {
     const asked = sourcesUnder("lib").flatMap(({ text }) =>
-      [...text.matchAll(/\bfails\((?:a|\w+\.current), "([^"]+)"\)/g)].map((m) => m[1])
+      [...text.matchAll(/\bfails\((?:a|\w+\.current|Math\.max\(0, sim\.current\)), "([^"]+)"\)/g)].map((m) =>
+        m[1]
+      )
     );
     expect([...new Set(asked)].sort()).toEqual([...FAILURE_POINTS].sort());
   });
