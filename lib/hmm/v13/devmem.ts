@@ -259,7 +259,7 @@ export function* hmmDevmemFaultRange<P>(
 
 /**
  * Takes a page of ordinary memory for an address, locked and with one reference: v13 `hmm_vma_alloc_locked_page()`
- * (patch 17); `alloc_page_vma()` and `lock_page()` today.
+ * (patch 17); `alloc_page_vma()` and `lock_page()` today. As a plain call it cannot sleep, and so does not reclaim.
  *
  * @param vma the area
  * @param vpn the page's address; it chose the node in v13
