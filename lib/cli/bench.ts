@@ -8,6 +8,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { toText } from "../tables/mod.ts";
 import { benchMemory, benchStart } from "./bench/children.ts";
+import { benchGpu } from "./bench/gpu.ts";
 import { benchPages } from "./bench/pages.ts";
 import { benchRates } from "./bench/rates.ts";
 import { type BenchSizes, type Report, tablesOf } from "./bench/report.ts";
@@ -20,6 +21,7 @@ const FULL: BenchSizes = {
   resumes: 1_000_000,
   touchedPages: 1 << 20,
   untouchedPages: 1 << 22,
+  gpuPages: 1 << 23,
 };
 const QUICK: BenchSizes = {
   pages: 1 << 13,
@@ -27,6 +29,7 @@ const QUICK: BenchSizes = {
   resumes: 20_000,
   touchedPages: 1 << 16,
   untouchedPages: 1 << 16,
+  gpuPages: 1 << 12,
 };
 
 /**
@@ -44,6 +47,8 @@ export async function bench(quick: boolean, progress: (what: string) => void = (
   const rates = await benchRates(sizes);
   progress("memory");
   const memory = benchMemory(sizes);
+  progress("GPU");
+  const gpu = await benchGpu(sizes);
   progress("start");
   const start = benchStart(sizes);
   return {
@@ -55,6 +60,7 @@ export async function bench(quick: boolean, progress: (what: string) => void = (
     rates,
     memory,
     start,
+    gpu,
   };
 }
 

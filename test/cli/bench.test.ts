@@ -58,12 +58,18 @@ test("task bench --quick --json measures every row and prints nothing but JSON",
   expect(mirrored).toBeLessThan(48);
   for (const r of report.memory) expect(r.residentBytesPerPage, r.what).toBeGreaterThanOrEqual(0);
   for (const r of report.start) expect(r.seconds, r.what).toBeGreaterThan(0);
+  const [hotspot, large] = report.gpu;
+  expect([hotspot.pages, hotspot.movedPages]).toEqual([3072, 3072]);
+  // Each pass brings most of what the pass before had to evict.
+  expect(large.movedPages).toBeGreaterThan(large.pages * 3);
+  for (const r of report.gpu) expect(r.seconds, r.what).toBeGreaterThan(0);
 
   const tables = tablesOf(report);
   expect(tables.map((t) => t.numRows)).toEqual([
     report.pages.length,
     report.rates.length,
     report.memory.length,
+    report.gpu.length,
     report.start.length,
   ]);
 }, 180_000);

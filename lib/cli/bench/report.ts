@@ -59,6 +59,22 @@ export interface TimeRow {
   readonly aimSeconds: number | null;
 }
 
+/** A GPU at work. */
+export interface GpuRow {
+  /** What it does. */
+  readonly what: string;
+  /** Pages of its working set. */
+  readonly pages: number;
+  /** Pages that moved, both ways. */
+  readonly movedPages: number;
+  /** Wall time. */
+  readonly seconds: number;
+  /** What is aimed at. */
+  readonly aimSeconds: number;
+  /** Resident memory of this process afterwards. */
+  readonly residentBytes: number;
+}
+
 /** One run of the bench. */
 export interface Report {
   /** The JavaScript runtime, by name and version. */
@@ -73,6 +89,7 @@ export interface Report {
   readonly rates: readonly RateRow[];
   readonly memory: readonly MemoryRow[];
   readonly start: readonly TimeRow[];
+  readonly gpu: readonly GpuRow[];
 }
 
 /** Sizes of a bench. */
@@ -87,6 +104,8 @@ export interface BenchSizes {
   readonly touchedPages: number;
   /** Pages mapped and not touched. */
   readonly untouchedPages: number;
+  /** Pages of the working set that is twice as large as a GPU's memory; a multiple of 1024. */
+  readonly gpuPages: number;
 }
 
 /** The middle of some numbers, or the mean of the two in the middle. */
@@ -136,6 +155,19 @@ export function tablesOf(r: Report): Columns[] {
         aim: aim(x.aimBytesPerPage, 1, "<"),
       })),
       { state: "bytes/page", resident: "bytes/page" },
+    ),
+    columnsOf(
+      "GPU",
+      r.gpu.map((x) => ({
+        what: x.what,
+        pages: x.pages,
+        moved: x.movedPages,
+        seconds: digits(x.seconds, 3),
+        aim: `< ${digits(x.aimSeconds, 3)}`,
+        nsPerMovedPage: digits((x.seconds * 1e9) / x.movedPages, 0),
+        resident: digits(x.residentBytes / 2 ** 20, 0),
+      })),
+      { seconds: "s", nsPerMovedPage: "ns", resident: "MiB" },
     ),
     columnsOf(
       "Start",
