@@ -65,6 +65,8 @@ export class Front {
   private readonly leafIn = new Float64Array(LEAVES);
   private readonly leafAt = new Int32Array(LEAVES);
   private waves = 0;
+  /** By slot: the wave in which its block was found unable to go on. In a wave nothing is mapped and no row is freed. */
+  private readonly stuckIn: Float64Array;
 
   /**
    * Makes an idle front.
@@ -76,6 +78,7 @@ export class Front {
     const n = Math.ceil(cost.sms / cost.smsPerUtlb);
     this.utlbs = new Utlbs(sim, name, n, cost.outstandingFaults);
     this.residents = new Residents(sim, name, n, cost.smsPerUtlb * cost.blocksPerSm);
+    this.stuckIn = new Float64Array(n * this.residents.slots);
     this.farFaults = new FarFaults(sim, n * cost.outstandingFaults);
     this.replays = sim.state.u32(`gpu.${name}.replays`, 3);
     this.mixed = cost.smsPerUtlb * cost.mixedBlocks;
@@ -187,6 +190,7 @@ export class Front {
       this.account(a, this.busyNs);
       return true;
     }
+    this.waves++;
     let ready = 0;
     for (let g = 0; g < utlbs.n; g++) if (!stalled[g] && residents.resident[g] > 0) ready++;
     if (ready === 0) return false;
@@ -267,7 +271,9 @@ export class Front {
     const { residents, utlbs, farFaults } = this;
     let did = false;
     while (at < residents.resident[g] && this.left > 0) {
-      const slot = residents.order[g * residents.slots + at], runs = residents.runs(slot);
+      const slot = residents.order[g * residents.slots + at];
+      if (this.stuckIn[slot] === this.waves) break;
+      const runs = residents.runs(slot);
       const row = residents.row[slot];
       if (row >= runs.n) {
         if (residents.nextPart(slot)) continue;
@@ -283,11 +289,14 @@ export class Front {
       let n = this.access(g, v, Math.min(first + runs.pages[row], v + this.left), write, value);
       const fault = n === 0;
       if (fault) {
-        if (this.faultsLeft === 0 || residents.waiting[slot] >= this.mostWaiting) break;
+        if (this.faultsLeft === 0) break;
         // A miss on a page that the uTLB waits for already makes no second fault.
-        if (utlbs.waits(g, v, write)) break;
+        const full = residents.waiting[slot] >= this.mostWaiting || utlbs.count[g] === utlbs.rows;
+        if (full || utlbs.waits(g, v, write)) {
+          this.stuckIn[slot] = this.waves;
+          break;
+        }
         const r = utlbs.wait(g, v, write, (value + v) >>> 0, slot);
-        if (r < 0) break;
         residents.waiting[slot]++;
         this.faultsLeft--;
         farFaults.begin(a, r);
