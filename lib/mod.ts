@@ -144,7 +144,8 @@ export {
   mmuIntervalSetSeq,
   type Subscription,
 } from "./machine/driver.ts";
-export { DeviceThread, Thread } from "./machine/thread.ts";
+export { DeviceThread } from "./machine/device_thread.ts";
+export { Thread } from "./machine/thread.ts";
 export { AccessResult } from "./mm/access.ts";
 export {
   EAGAIN,

@@ -12,7 +12,7 @@ import { VPN_END } from "../mm/pagetable.ts";
 import { defineRevert } from "../sim/revert.ts";
 import type { Proc } from "../sim/sim.ts";
 import type { DriverRange, Subscription } from "./driver_spec.ts";
-import { told } from "./thread.ts";
+import { told } from "./told.ts";
 
 /** Without it a driver's `mmuIntervalReadRetry` always says that nothing came: the defect that the check is for. */
 export const REVERT_READ_RETRY: string = defineRevert(

@@ -20,7 +20,7 @@ import type { DriverFault, DriverKernel, DriverSpec } from "./driver_spec.ts";
 import type { Machine } from "./machine.ts";
 import { checkRegion, oneRun, type Process, type Region } from "./process.ts";
 import { WatchedTable } from "./driver_table.ts";
-import { told } from "./thread.ts";
+import { told } from "./told.ts";
 import type { Workload } from "./workload.ts";
 import { INSPECT } from "../record/inspect.ts";
 

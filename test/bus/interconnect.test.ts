@@ -9,7 +9,7 @@ import { EIO } from "../../lib/mm/errno.ts";
 import { NO_PAGE } from "../../lib/mm/copy_engine.ts";
 import { transferNs } from "../../lib/profiles/transfer.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
-import { brokenRules } from "../invariants.ts";
+import { brokenAtRest } from "../rest.ts";
 import { refuses } from "../refusal.ts";
 
 /** A workload out of a generator. */
@@ -171,7 +171,7 @@ describe("engines between nodes", () => {
     expect(run.actors.map((x) => x.signals)).toEqual([0, 0]);
     expect(p.nodes(heap).every((n) => n === 1)).toBe(true);
     expect(p.read(heap)).toEqual(Array.from({ length: 256 }, (_, i) => 5000 + i));
-    expect(brokenRules({ kernel: m.kernel, spaces: [p.mm], batches: m.batches })).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     expect(bus.bytesOf(0, 1).total).toBe(256 * 4096);
   });
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { explore, litmus, replay } from "../../lib/explore/litmus.ts";
-import { DeviceThread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { HMM_PFN_VALID } from "../../lib/hmm/range.ts";
 import { PTE_DEVICE } from "../../lib/mm/pagetable.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { machine } from "../../lib/machine/machine.ts";
-import { DeviceThread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
 
 test("the counters of migration count pages that moved, and those that were to move and did not", () => {
   const m = machine({ memory: "1 MiB", devices: { dev: { memory: "64 KiB" } } });

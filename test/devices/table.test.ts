@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/process.ts";
-import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
+import { Thread } from "../../lib/machine/thread.ts";
 
 /** Pages under one entry of the second-highest level: 1 GiB. */
 const GIB = 512 * 512;

@@ -11,7 +11,8 @@ import {
   mmuIntervalSetSeq,
 } from "../../lib/machine/driver.ts";
 import { machine } from "../../lib/machine/machine.ts";
-import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
+import { Thread } from "../../lib/machine/thread.ts";
 import { EBUSY, EPERM } from "../../lib/mm/errno.ts";
 import { Clock } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";

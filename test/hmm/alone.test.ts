@@ -9,7 +9,7 @@ import { steps } from "../../lib/sim/runners.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
 import { stream } from "../../lib/workloads/stream.ts";
 import { touch } from "../../lib/workloads/touch.ts";
-import { brokenRules } from "../invariants.ts";
+import { brokenAtRest } from "../rest.ts";
 
 const count = (n: number, from: number) => Array.from({ length: n }, (_, i) => from + i);
 
@@ -31,7 +31,7 @@ test("migration without a mirror: a plain DMA engine moves a range between nodes
   expect(p.migrateRange(heap.slice(0, "1 MiB"), 0, { engine: cpuCopy(m, bus, { threads: 4 }) })).toBe(256);
   expect(p.migrateRange(heap, 0)).toBe(512);
   expect(p.read(heap.slice(0, "3 MiB"))).toEqual(count(768, 7));
-  expect(brokenRules({ kernel: m.kernel, spaces: [p.mm], batches: m.batches })).toEqual([]);
+  expect(brokenAtRest(m)).toEqual([]);
   p.munmap(heap);
   expect(p.migrateRange(heap, 1)).toBe(-14);
 });
@@ -44,7 +44,7 @@ test("migration without a mirror ends the same with every runner, and races with
     return { m, p, heap, engine };
   };
   const end = ({ m, p, heap }: ReturnType<typeof made>) => {
-    expect(brokenRules({ kernel: m.kernel, spaces: [p.mm], batches: m.batches })).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     return { nodes: p.nodes(heap), words: p.read(heap) };
   };
   const whole = made();
@@ -81,6 +81,5 @@ test("a mirror without device memory: a device maps a process's pages, follows i
   expect(table.translate(heap.vpn, true)).toBe(-1);
   expect(table.translate(heap.vpn + 255, false)).toBe(-1);
   expect(m.kernel.pages.zones.length).toBe(1);
-  const mirrors = [asDummy(m.nic).mirror(p.mm)];
-  expect(brokenRules({ kernel: m.kernel, spaces: [p.mm], mirrors, batches: m.batches })).toEqual([]);
+  expect(brokenAtRest(m)).toEqual([]);
 });

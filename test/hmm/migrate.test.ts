@@ -16,7 +16,8 @@ import {
 } from "../../lib/hmm/migrate.ts";
 import { migrateDeviceRange } from "../../lib/hmm/migrate_device.ts";
 import { machine } from "../../lib/machine/machine.ts";
-import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
+import { Thread } from "../../lib/machine/thread.ts";
 import { allocPage } from "../../lib/mm/alloc.ts";
 import { EINVAL } from "../../lib/mm/errno.ts";
 import { entryOf } from "../facts/facts.ts";

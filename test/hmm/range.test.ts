@@ -11,7 +11,8 @@ import {
 } from "../../lib/hmm/range.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import type { Region } from "../../lib/machine/process.ts";
-import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
+import { Thread } from "../../lib/machine/thread.ts";
 import { EBUSY, EFAULT, EPERM } from "../../lib/mm/errno.ts";
 import { entryOf } from "../facts/facts.ts";
 import { PTE_NONE } from "../../lib/mm/pagetable.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { look } from "../../lib/machine/look.ts";
 import { machine } from "../../lib/machine/machine.ts";
-import { DeviceThread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
 
 const column = (
   c: ReturnType<typeof look>,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Search } from "../../lib/explore/search.ts";
-import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
+import { Thread } from "../../lib/machine/thread.ts";
 import { dummyExclusive, IoctlResult } from "../../lib/devices/dummy/ioctl.ts";
 import type { DummyOptions } from "../../lib/devices/dummy/spec.ts";
 import { machine } from "../../lib/machine/machine.ts";

@@ -1,7 +1,8 @@
 /** Reclaim that an allocation enters, against everything else: a device's faults, migrations, faults, forks, unmaps. */
 import { describe, expect, test } from "vitest";
 import { Search } from "../../lib/explore/search.ts";
-import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
+import { Thread } from "../../lib/machine/thread.ts";
 import type { DummyOptions } from "../../lib/devices/dummy/spec.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { oneRun, Region } from "../../lib/machine/process.ts";

@@ -15,13 +15,12 @@ import {
   streamGrid,
 } from "../../../lib/workloads/launch.ts";
 import { touch } from "../../../lib/workloads/touch.ts";
-import { brokenRules } from "../../invariants.ts";
+import { brokenAtRest } from "../../rest.ts";
 
 function small(options: Partial<GpuOptions> = {}) {
   const gpu = { memory: "8 MiB", prefetch: "none", ...options, kind: "gpu" } as const;
   const m = machine({ memory: "64 MiB", devices: { gpu } }), p = m.process();
-  const rules = () =>
-    brokenRules({ kernel: m.kernel, spaces: [p.mm], mirrors: [m.gpu.mirror(p.mm)], batches: m.gpu.batches });
+  const rules = () => brokenAtRest(m);
   return { m, p, gpu: m.gpu, rules };
 }
 

@@ -13,18 +13,13 @@ import type { LatencyHistogram } from "../../../lib/record/histogram.ts";
 import { UsageError } from "../../../lib/errors.ts";
 import { type GpuStep, launch, type LaunchOptions, streamGrid } from "../../../lib/workloads/launch.ts";
 import { touch } from "../../../lib/workloads/touch.ts";
-import { brokenRules } from "../../invariants.ts";
+import { brokenAtRest } from "../../rest.ts";
 
 /** A machine with one GPU of a few chunks, and a process. */
 function small(options: Partial<GpuOptions> = {}, memory = "64 MiB") {
   const gpu = { memory: "8 MiB", prefetch: "none", ...options, kind: "gpu" } as const;
   const m = machine({ memory, devices: { gpu }, swapPages: 0 });
   return { m, p: m.process(), gpu: m.gpu };
-}
-
-function rules(m: Machine, gpus: readonly Gpu[], ...spaces: readonly Process[]): string[] {
-  const mms = spaces.map((p) => p.mm), mirrors = gpus.flatMap((g) => mms.flatMap((mm) => g.opened(mm) ?? []));
-  return brokenRules({ kernel: m.kernel, spaces: mms, mirrors, batches: gpus[0].batches });
 }
 
 /** What a run counted under a name. */
@@ -68,11 +63,11 @@ describe("a kernel", () => {
     p.write(heap, 7);
     const read = await run(m, gpu, p, streamGrid(heap, { value: 7 }), { check: true });
     expect([read.mismatches, read.actors[0].pages, read.pagesToDevice]).toEqual([0, 1024, 1024]);
-    expect(rules(m, [gpu], p)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     await run(m, gpu, p, streamGrid(heap, { write: true, value: 50 }));
     const cpu = await m.run({ cpu: touch(heap, { write: false, value: 50, check: true }) });
     expect([cpu.mismatches, cpu.pagesToSystem]).toEqual([0, 1024]);
-    expect(rules(m, [gpu], p)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     expect([gpu.memory.used, gpu.chunks.inUse]).toEqual([0, 0]);
   });
 
@@ -87,7 +82,7 @@ describe("a kernel", () => {
     for (const value of [3, 4]) {
       const r = await run(m, gpu, p, streamGrid(heap, { write: true, value }));
       expect(counted(r, "gpu_pages_evicted")).toBeGreaterThan(1024);
-      expect(rules(m, [gpu], p)).toEqual([]);
+      expect(brokenAtRest(m)).toEqual([]);
     }
     const cpu = await m.run({ cpu: touch(heap, { write: false, value: 4, check: true }) });
     expect(cpu.mismatches).toBe(0);
@@ -119,7 +114,7 @@ describe("a kernel", () => {
       12,
       -EPERM,
     ]]);
-    expect(rules(m, [gpu], p)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
   });
 });
 
@@ -187,7 +182,7 @@ describe("faults", () => {
           const steps = [streamGrid(heap, { value: 7, pagesPerBlock }), last];
           const r = await m.run({ gpu: launch(gpu, p, steps, { check: true }) }, { events: 10_000 });
           expect([r.mismatches, r.actors[0].pages, r.actors[0].signals]).toEqual([0, 1536, 0]);
-          expect(rules(m, [gpu], p)).toEqual([]);
+          expect(brokenAtRest(m)).toEqual([]);
           const kinds = r.phases.columns.kind as readonly string[], ns = r.phases.columns.ns as Float64Array;
           expect(histograms.map((h) => h.name)).toContain("far fault");
           for (const h of histograms) {
@@ -245,10 +240,10 @@ describe("memory", () => {
     const child = p.fork();
     const r = await run(m, gpu, p, streamGrid(heap, { write: true, value: 70 }));
     expect(r.actors[0].pages).toBe(16);
-    expect(rules(m, [gpu], p, child)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     expect(child.read(child.here(heap))[0]).toBe(7);
     expect(p.read(heap)[0]).toBe(70);
-    expect(rules(m, [gpu], p, child)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
   });
 
   test("goes from GPU to GPU through system memory", async () => {
@@ -262,7 +257,7 @@ describe("memory", () => {
     const r = await run(m, m.two, p, streamGrid(heap, { value: 20 }), { check: true });
     expect([r.mismatches, m.one.memory.used, m.two.memory.used]).toEqual([0, 0, 256]);
     expect([r.pagesToSystem, r.pagesToDevice]).toEqual([256, 256]);
-    expect(rules(m, [m.one, m.two], p)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
   });
 
   test("that two GPUs and a CPU write at a time ends as one of them left it", async () => {
@@ -276,7 +271,7 @@ describe("memory", () => {
       cpu: touch(heap, { value: 3000 }),
     });
     expect(r.actors.map((a) => a.pages)).toEqual([768, 768, 768]);
-    expect(rules(m, [m.one, m.two], p)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     p.read(heap).forEach((w, i) => expect([1000 + i, 2000 + i, 3000 + i]).toContain(w));
   });
 
@@ -287,7 +282,7 @@ describe("memory", () => {
       m.kernel.sim.injectFailure(point, 100_000);
       const r = await run(m, gpu, p, streamGrid(heap, { value: 7 }), { check: true });
       expect([point, r.mismatches, r.actors[0].pages]).toEqual([point, 0, 1536]);
-      expect(rules(m, [gpu], p)).toEqual([]);
+      expect(brokenAtRest(m)).toEqual([]);
     }
   });
 });
@@ -300,7 +295,7 @@ test("all runners end with the same memory", async () => {
       runner,
     });
     expect([runner, r.mismatches, r.actors[0].pages]).toEqual([runner, 0, 768]);
-    expect(rules(m, [gpu], p)).toEqual([]);
+    expect(brokenAtRest(m)).toEqual([]);
     expect(p.read(heap).every((w, i) => w === 7 + i)).toBe(true);
   }
 });

@@ -6,7 +6,7 @@ import { hmmPfnToPage } from "../../../lib/hmm/v13/flags.ts";
 import * as v13 from "../../../lib/hmm/v13/mod.ts";
 import { machine } from "../../../lib/machine/machine.ts";
 import { type Process, Region } from "../../../lib/machine/process.ts";
-import { DeviceThread } from "../../../lib/machine/thread.ts";
+import { DeviceThread } from "../../../lib/machine/device_thread.ts";
 import { EINVAL } from "../../../lib/mm/errno.ts";
 import { forkMm } from "../../../lib/mm/fork.ts";
 import { madvise } from "../../../lib/mm/madvise.ts";
