@@ -108,6 +108,7 @@ export { replayTrace } from "./workloads/replay.ts";
 export { repeat, type RepeatOptions } from "./workloads/repeat.ts";
 export { scatter } from "./workloads/scatter.ts";
 export { stream } from "./workloads/stream.ts";
+export { type SvmTree, svmTree, type SvmTreeOptions } from "./workloads/svm_tree.ts";
 export { touch, type TouchOptions } from "./workloads/touch.ts";
 export {
   builtinTrace,

@@ -152,6 +152,27 @@ export class DeviceTable {
     return true;
   }
 
+  /**
+   * Adds to a word with one atomic operation, as hardware does: only in memory of the device, or where it has the page for
+   * itself. The entry is read anew each time.
+   *
+   * @param vpn the page
+   * @param value what is added
+   * @param start first frame of the device's memory
+   * @param end frame past its last
+   * @returns the frame, or -1 for a device fault
+   */
+  add(vpn: number, value: number, start: number, end: number): number {
+    const { deviceTables, pages } = this.k, e = deviceTables.entry(this.root, vpn);
+    if (e < 0) return -1;
+    const flags = deviceTables.kind[e], pfn = deviceTables.pfn[e];
+    if ((flags & PTE_KIND) !== PTE_PRESENT || !(flags & PTE_WRITE)) return -1;
+    if (!(flags & ENTRY_ATOMIC) && (pfn < start || pfn >= end)) return -1;
+    if (pages.isFree(pfn)) this.stale[0] = 1;
+    pages.word[pfn * pages.wordsPerPage] += value;
+    return pfn;
+  }
+
   /** Whether a store of the hardware ever went into a free page: a use after free by the device. */
   get storedToFreed(): boolean {
     return this.stale[0] !== 0;

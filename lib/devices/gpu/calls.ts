@@ -11,6 +11,7 @@ import { type Proc, site } from "../../sim/sim.ts";
 import type { Gpu } from "./device.ts";
 import { ACCESSED_BY, NOT_ACCESSED_BY, PREFER_DEVICE, PREFER_NONE, PREFER_SYSTEM } from "./hints.ts";
 import { moveToSystem } from "./migrate.ts";
+import { ACCESS_READ } from "./launch.ts";
 import { BLOCK_PAGES } from "./policy.ts";
 import { serviceBlock, type Serviced } from "./service.ts";
 import { CAUSE_CALL } from "./work.ts";
@@ -52,7 +53,7 @@ function* serviceRange(d: Gpu, a: number, mm: number, start: number, end: number
     sim.call(a, AT_BLOCK, v, start, end, rc);
     yield* locks.lock(a, d.blockLock);
     work.begin(first, CAUSE_CALL);
-    for (let i = v; i < stop; i++) work.fault(i - first, false);
+    for (let i = v; i < stop; i++) work.fault(i - first, ACCESS_READ);
     yield* serviceBlock(d, a, mirror, nothingServiced());
     sim.ret(a);
     for (let i = 0; i < BLOCK_PAGES && rc === 0; i++) rc = work.error[i];

@@ -104,7 +104,7 @@ export class Gpu implements Device {
   readonly kindUnplug: number;
   /** Counters by what they count. */
   readonly counter: Readonly<
-    Record<"toDevice" | "toSystem" | "failed" | "retries" | "evicted" | "evictFailed", number>
+    Record<"toDevice" | "toSystem" | "failed" | "retries" | "evicted" | "evictFailed" | "exclusive", number>
   >;
   /** What is kept of the present run: batches, residency. */
   log: GpuRecords = new GpuRecords(0);
@@ -161,6 +161,7 @@ export class Gpu implements Device {
       retries: counters.define("device_fault_retries"),
       evicted: counters.define("gpu_pages_evicted"),
       evictFailed: counters.define("gpu_chunks_not_emptied"),
+      exclusive: counters.define("gpu_pages_made_exclusive"),
     };
     this.buffer = new FaultBuffer(sim, name, cost.faultBufferEntries);
     this.hints = new Hints(sim, name);

@@ -191,7 +191,7 @@ export class GpuDriver {
       const vpn = Math.floor(key[j] / PLACES), place = key[j] % PLACES;
       if (vpn === last) into.duplicates++;
       last = vpn;
-      work.fault(vpn - first, write[place] !== 0);
+      work.fault(vpn - first, write[place]);
       farFaults.turn(a, row[place]);
     }
     const did = nothingServiced();

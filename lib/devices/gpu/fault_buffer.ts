@@ -10,7 +10,7 @@ import type { Sim } from "../../sim/sim.ts";
 export class FaultBuffer {
   /** Faulting page. */
   readonly vpn: Float64Array;
-  /** Whether it is a write. */
+  /** Whether it is a read (0), a write (1), or an atomic access (2). */
   readonly write: Uint8Array;
   /** Row of the outstanding access in its uTLB. */
   readonly row: Uint16Array;
@@ -45,7 +45,7 @@ export class FaultBuffer {
   }
 
   /** Writes a fault, unless the buffer is full. */
-  put(vpn: number, write: boolean, row: number): void {
+  put(vpn: number, access: number, row: number): void {
     const { ring, capacity } = this;
     if (ring[1] === capacity) {
       this.sim.counters.values[this.dropped]++;
@@ -53,7 +53,7 @@ export class FaultBuffer {
     }
     const i = (ring[0] + ring[1]++) % capacity;
     this.vpn[i] = vpn;
-    this.write[i] = write ? 1 : 0;
+    this.write[i] = access;
     this.row[i] = row;
   }
 

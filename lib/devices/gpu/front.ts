@@ -11,7 +11,7 @@ import { PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../../mm/pagetable.ts";
 import { DUE, type Proc, site, type Wait } from "../../sim/sim.ts";
 import { PAGE_SIZE } from "../../units.ts";
 import type { Gpu } from "./device.ts";
-import type { Grid } from "./launch.ts";
+import { ACCESS_ADD, ACCESS_WRITE, type Grid } from "./launch.ts";
 import type { GpuMirror } from "./mirror.ts";
 import { FarFaults } from "./far_fault.ts";
 import { Residents } from "./sm.ts";
@@ -19,6 +19,9 @@ import { Utlbs } from "./utlb.ts";
 
 /** Pages and faults of one uTLB in a wave: few, so that faults come in time. */
 const WAVE_PAGES = 32, WAVE_FAULTS = 8;
+
+/** What an atomic operation on a page of system memory moves over the link: one sector. Assumed. */
+const ATOMIC_BYTES = 32;
 
 /** Leaf tables that a wave remembers. */
 const LEAVES = 256;
@@ -56,6 +59,7 @@ export class Front {
   /** What the present wave has done: pages, pages over the link, whether anything went on; and one uTLB's time. */
   private pages = 0;
   private remote = 0;
+  private remoteAdds = 0;
   private moved = false;
   private busyNs = 0;
   /** Time of each uTLB in the present wave. */
@@ -142,7 +146,7 @@ export class Front {
     const { utlbs, stalled } = this, { sim } = this.gpu.k;
     const again = this.takeReplay();
     this.waves++;
-    this.pages = this.remote = 0;
+    this.pages = this.remote = this.remoteAdds = 0;
     this.moved = false;
     // Who comes first at the memory management unit is chance; from there on the uTLBs take turns, fault by fault.
     const from = sim.choose(a, utlbs.n);
@@ -182,7 +186,11 @@ export class Front {
   /** Lets one uTLB do one thing. Returns false when none could. */
   private step(a: number): boolean {
     const { utlbs, stalled, residents } = this, { sim } = this.gpu.k;
-    this.pages = this.remote = this.busyNs = 0;
+    this.pages =
+      this.remote =
+      this.remoteAdds =
+      this.busyNs =
+        0;
     this.moved = false;
     // A replay is one event for the whole GPU: every waiting access is tried again at once, each through the table.
     if (this.takeReplay()) {
@@ -213,9 +221,10 @@ export class Front {
 
   /** Lets the time of a wave pass. */
   private account(a: number, slowestNs: number): void {
-    const { gpu, pages, remote } = this, { sim } = gpu.k;
+    const { gpu, pages, remote, remoteAdds } = this, { sim } = gpu.k;
     sim.spend(a, gpu.phase.access, Math.max(pages * gpu.spec.cost.accessNs, slowestNs));
-    if (remote > 0) gpu.link.transfer(a, remote * PAGE_SIZE);
+    const bytes = remote * PAGE_SIZE + remoteAdds * ATOMIC_BYTES;
+    if (bytes > 0) gpu.link.transfer(a, bytes);
     this.out.pages += pages;
   }
 
@@ -223,11 +232,11 @@ export class Front {
   private tryAgain(a: number, g: number, r: number): void {
     const { utlbs, residents, out, farFaults } = this, slot = utlbs.slot[r] - 1;
     if (slot < 0) return;
-    const v = utlbs.vpn[r], write = utlbs.write[r] !== 0;
-    if (this.access(g, v, v + 1, write, utlbs.value[r] - v) === 0) {
+    const v = utlbs.vpn[r], kind = utlbs.write[r];
+    if (this.access(g, v, v + 1, kind, kind === ACCESS_ADD ? utlbs.value[r] : utlbs.value[r] - v) === 0) {
       if (utlbs.error[r] === 0) {
         farFaults.again(r);
-        this.report(v, write, r);
+        this.report(v, kind, r);
         return;
       }
       out.fail(v, utlbs.error[r]);
@@ -238,10 +247,10 @@ export class Front {
   }
 
   /** Writes a fault into the buffer and tells the driver. */
-  private report(v: number, write: boolean, r: number): void {
+  private report(v: number, kind: number, r: number): void {
     const { gpu } = this, { sim } = gpu.k;
     sim.counters.values[this.faults]++;
-    gpu.buffer.put(v, write, r);
+    gpu.buffer.put(v, kind, r);
     sim.wake(gpu.driver.faulted);
   }
 
@@ -285,22 +294,22 @@ export class Front {
       const done = residents.page[slot];
       if (runs.after[row] && done === 0 && residents.waiting[slot] > 0) break;
       const first = runs.vpn[row], v = first + done;
-      const write = runs.write[row] !== 0, value = runs.value[row] - first;
-      let n = this.access(g, v, Math.min(first + runs.pages[row], v + this.left), write, value);
+      const kind = runs.write[row], value = runs.value[row] - (kind === ACCESS_ADD ? 0 : first);
+      let n = this.access(g, v, Math.min(first + runs.pages[row], v + this.left), kind, value);
       const fault = n === 0;
       if (fault) {
         if (this.faultsLeft === 0) break;
         // A miss on a page that the uTLB waits for already makes no second fault.
         const full = residents.waiting[slot] >= this.mostWaiting || utlbs.count[g] === utlbs.rows;
-        if (full || utlbs.waits(g, v, write)) {
+        if (full || utlbs.waits(g, v, kind)) {
           this.stuckIn[slot] = this.waves;
           break;
         }
-        const r = utlbs.wait(g, v, write, (value + v) >>> 0, slot);
+        const r = utlbs.wait(g, v, kind, (kind === ACCESS_ADD ? value : value + v) >>> 0, slot);
         residents.waiting[slot]++;
         this.faultsLeft--;
         farFaults.begin(a, r);
-        this.report(v, write, r);
+        this.report(v, kind, r);
         n = 1;
       }
       this.left -= n;
@@ -318,11 +327,14 @@ export class Front {
   /**
    * Accesses pages as far as the page table lets it.
    *
-   * @param value word of page `v` minus `v`
+   * @param how read, write or add
+   * @param value word of page `v` minus `v`; what is added
    * @returns how many pages from `v` on; 0 means a fault
    */
-  private access(g: number, from: number, end: number, write: boolean, value: number): number {
+  private access(g: number, from: number, end: number, how: number, value: number): number {
+    if (how === ACCESS_ADD) return this.addTo(g, from, end, value);
     const { gpu, out } = this, { deviceTables: tables, pages, sim } = gpu.k, { kind, pfn } = tables;
+    const write = how === ACCESS_WRITE;
     if (sim.grain === 1) return this.accessOne(from, write, value);
     const block = Math.floor(from / 512), stop = Math.min(end, 512 * block + 512), leaf = this.leaf(block);
     if (leaf < 0) return 0;
@@ -344,6 +356,24 @@ export class Front {
       }
     }
     this.count(g, from, v - from, remote);
+    return v - from;
+  }
+
+  /** Adds to the words of pages as far as this GPU may: as {@link access}. */
+  private addTo(g: number, from: number, end: number, value: number): number {
+    const { gpu, mirror: { table } } = this, { chunks, memory: { zone }, k: { sim } } = gpu;
+    const stop = sim.grain === 1 ? from + 1 : end;
+    let v = from, remote = 0;
+    for (; v < stop; v++) {
+      const frame = table.add(v, value, zone.start, zone.end);
+      if (frame < 0) break;
+      if (frame < zone.start || frame >= zone.end) remote++;
+      else chunks.evictor.accessed(chunks.of(frame));
+    }
+    if (v === from) return 0;
+    this.remoteAdds += remote;
+    this.count(g, from, v - from, 0);
+    this.busyNs += remote * gpu.spec.cost.remoteAccessNs;
     return v - from;
   }
 

@@ -7,6 +7,13 @@
  * @module
  */
 
+/** How a run is accessed: read. */
+export const ACCESS_READ = 0;
+/** Written. */
+export const ACCESS_WRITE = 1;
+/** Added to by atomic operations that are atomic for the CPU too. */
+export const ACCESS_ADD = 2;
+
 /** Accesses of one thread block, one row a run of consecutive pages. */
 export class BlockRuns {
   /** Rows in use. */
@@ -15,9 +22,9 @@ export class BlockRuns {
   vpn: Float64Array = new Float64Array(8);
   /** Pages of each run. */
   pages: Uint32Array = new Uint32Array(8);
-  /** Whether the run is written (1) or read (0). */
+  /** Whether the run is read (0), written (1), or added to atomically (2). */
   write: Uint8Array = new Uint8Array(8);
-  /** Word written to (or expected of) the first page of each run; the next page's is one more. */
+  /** Word written to (or expected of) the first page of each run, the next page's is one more; or what is added to every page. */
   value: Uint32Array = new Uint32Array(8);
   /** Whether the run waits until all accesses before it are done (1): it depends on what they read. */
   after: Uint8Array = new Uint8Array(8);
@@ -37,11 +44,28 @@ export class BlockRuns {
    * @param after whether it waits until all accesses of the block before it are done, as a load through a pointer does
    */
   add(vpn: number, pages: number, write: boolean, value = 0, after = false): void {
+    this.put(vpn, pages, write ? ACCESS_WRITE : ACCESS_READ, value, after);
+  }
+
+  /**
+   * Appends a run to which the block adds with system atomics, so that no addition of another block or of a CPU is lost.
+   *
+   * @param vpn first virtual page number
+   * @param pages how many pages, 1 or more
+   * @param value what is added to the word of each
+   * @param after whether it waits until all accesses of the block before it are done
+   */
+  increment(vpn: number, pages = 1, value = 1, after = false): void {
+    this.put(vpn, pages, ACCESS_ADD, value, after);
+  }
+
+  /** Appends a row. */
+  private put(vpn: number, pages: number, access: number, value: number, after: boolean): void {
     if (this.n === this.vpn.length) this.grow();
     const i = this.n++;
     this.vpn[i] = vpn;
     this.pages[i] = pages;
-    this.write[i] = write ? 1 : 0;
+    this.write[i] = access;
     this.value[i] = value;
     this.after[i] = after ? 1 : 0;
   }

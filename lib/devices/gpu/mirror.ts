@@ -2,7 +2,12 @@
  * A GPU's page table of one address space, kept in step by an interval notifier.
  * @module
  */
-import { type Invalidation, MMU_NOTIFY_RELEASE, type NotifierOps } from "../../mm/notifier.ts";
+import {
+  type Invalidation,
+  MMU_NOTIFY_EXCLUSIVE,
+  MMU_NOTIFY_RELEASE,
+  type NotifierOps,
+} from "../../mm/notifier.ts";
 import { VPN_END } from "../../mm/pagetable.ts";
 import type { Proc, Wait } from "../../sim/sim.ts";
 import { DeviceTable } from "../table.ts";
@@ -48,7 +53,8 @@ export class GpuMirror implements NotifierOps {
   tryInvalidate(a: number, e: Invalidation): boolean {
     const { gpu } = this, { k } = gpu;
     if (!k.locks.trylock(a, gpu.lock)) return false;
-    k.notifiers.setSeq(this.sub, e.seq);
+    // The event of its own exclusive access is no reason to begin that again.
+    if (e.event !== MMU_NOTIFY_EXCLUSIVE || e.owner !== gpu.owner) k.notifiers.setSeq(this.sub, e.seq);
     this.zap(a, e.start, e.end);
     if (e.event === MMU_NOTIFY_RELEASE) this.orphan[0] = 1;
     k.locks.unlock(a, gpu.lock);

@@ -7,6 +7,7 @@ import { type Proc, site } from "../../sim/sim.ts";
 import { nothingServiced } from "./calls.ts";
 import type { Gpu } from "./device.ts";
 import type { GpuMirror } from "./mirror.ts";
+import { ACCESS_READ } from "./launch.ts";
 import { BLOCK_PAGES } from "./policy.ts";
 import { serviceBlock } from "./service.ts";
 import { CAUSE_COUNTER } from "./work.ts";
@@ -43,7 +44,7 @@ function* serviceRegion(d: Gpu, a: number, mirror: GpuMirror, start: number): Pr
     for (let i = v; leaf >= 0 && i < stop; i++) {
       const e = leaf + (i & 511), pfn = tables.pfn[e];
       if ((tables.kind[e] & PTE_KIND) === PTE_PRESENT && (pfn < zone.start || pfn >= zone.end)) {
-        work.fault(i - first, false);
+        work.fault(i - first, ACCESS_READ);
       }
     }
     yield* serviceBlock(d, a, mirror, did);

@@ -82,7 +82,7 @@ export function referencesOf(batches: Iterable<Accesses>, mapped: readonly Mappe
       page.subarray(rows, rows + n).forEach((_, j, out) =>
         out[j] = regions[r].firstPage + vpn - regions[r].startVpn + j
       );
-      write.fill(b.write[i], rows, rows + n);
+      write.fill(b.write[i] === 0 ? 0 : 1, rows, rows + n);
       rows += n;
     }
   }

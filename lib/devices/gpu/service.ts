@@ -9,6 +9,7 @@
 import { EFAULT, EPERM } from "../../mm/errno.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { type Proc, site } from "../../sim/sim.ts";
+import { atomicPart } from "./atomic.ts";
 import { has, isEmpty, set } from "./bitmap.ts";
 import type { Gpu } from "./device.ts";
 import { ACCESSED_BY, PREFER_SYSTEM } from "./hints.ts";
@@ -81,6 +82,7 @@ function* servicePart(d: Gpu, a: number, mirror: GpuMirror, v: number, did: Serv
   sim.ret(a);
   locks.readUnlock(a, k.mmapLock(mm));
   sim.call(a, AT_MOVE, v, start, stop);
+  did.mapNs += yield* atomicPart(d, a, mirror, start, stop);
   did.mapNs += yield* mapPart(d, a, mirror, start, stop);
   sim.ret(a);
   if (work.missed[0] > 0) {
@@ -173,6 +175,8 @@ function choose(d: Gpu, a: number, mm: number, start: number, stop: number, ask:
     }
     d.thrash.copyTo(mm, first, work.thrashing);
   }
+  // Where an atomic access faulted, the page stays and becomes this GPU's alone, unless it is here.
+  for (let w = 0; w < BLOCK_WORDS; w++) stay[w] |= work.atomics[w] & ~resident[w];
   let any = 0;
   for (let w = 0; w < BLOCK_WORDS; w++) {
     // A prefetch moves what it names; what is counted moves even if it was to be mapped from afar.

@@ -18,9 +18,9 @@ export class Utlbs {
   readonly rows: number;
   /** Page of an outstanding access. */
   readonly vpn: Float64Array;
-  /** Whether it is a write. */
+  /** Whether it reads (0), writes (1), or adds (2). */
   readonly write: Uint8Array;
-  /** Word that it writes or expects. */
+  /** Word that it writes, expects, or adds. */
   readonly value: Uint32Array;
   /** Slot of its thread block + 1; 0 for a free row. */
   readonly slot: Uint16Array;
@@ -56,11 +56,10 @@ export class Utlbs {
   }
 
   /** Whether uTLB `g` waits already for a page, with the same access. */
-  waits(g: number, vpn: number, write: boolean): boolean {
-    const w = write ? 1 : 0;
+  waits(g: number, vpn: number, access: number): boolean {
     for (let r = g * this.rows, end = r + this.rows, left = this.count[g]; r < end && left > 0; r++) {
       if (this.slot[r] === 0) continue;
-      if (this.vpn[r] === vpn && this.write[r] === w) return true;
+      if (this.vpn[r] === vpn && this.write[r] === access) return true;
       left--;
     }
     return false;
@@ -72,14 +71,14 @@ export class Utlbs {
   }
 
   /** Takes the next free row of a uTLB for an access, or -1. */
-  wait(g: number, vpn: number, write: boolean, value: number, slot: number): number {
+  wait(g: number, vpn: number, access: number, value: number, slot: number): number {
     if (this.count[g] === this.rows) return -1;
     let i = 0;
     while (this.slot[this.rowAt(g, i)] !== 0) i++;
     const r = this.rowAt(g, i);
     this.next[g] = (this.next[g] + i + 1) % this.rows;
     this.vpn[r] = vpn;
-    this.write[r] = write ? 1 : 0;
+    this.write[r] = access;
     this.value[r] = value;
     this.slot[r] = slot + 1;
     this.error[r] = 0;

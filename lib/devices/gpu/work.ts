@@ -4,6 +4,7 @@
  */
 import type { Sim } from "../../sim/sim.ts";
 import { has, set } from "./bitmap.ts";
+import { ACCESS_ADD, ACCESS_READ } from "./launch.ts";
 import { BLOCK_PAGES, BLOCK_WORDS, type PrefetchBlock } from "./policy.ts";
 
 /** Why a block is serviced: its pages faulted. */
@@ -23,6 +24,8 @@ export class BlockWork implements PrefetchBlock {
   readonly wanted: Uint32Array;
   /** Pages with a write fault. */
   readonly writes: Uint32Array;
+  /** Pages with an atomic access that faulted. */
+  readonly atomics: Uint32Array;
   /** Pages that shall be mapped where they are, even if nobody faulted on them. */
   readonly mapped: Uint32Array;
   /** Pages that shall not move to the GPU. */
@@ -49,6 +52,7 @@ export class BlockWork implements PrefetchBlock {
     this.thrashing = map("thrashing");
     this.wanted = map("wanted");
     this.writes = map("writes");
+    this.atomics = map("atomics");
     this.mapped = map("mapped");
     this.stay = map("stay");
     this.error = sim.state.i32(`gpu.${name}.block.error`, BLOCK_PAGES);
@@ -65,6 +69,7 @@ export class BlockWork implements PrefetchBlock {
     this.firstVpn = firstVpn;
     this.faulted.fill(0);
     this.writes.fill(0);
+    this.atomics.fill(0);
     this.error.fill(0);
     this.missed[0] = 0;
     this.missed[1] = cause;
@@ -77,9 +82,16 @@ export class BlockWork implements PrefetchBlock {
   }
 
   /** A page faulted. */
-  fault(i: number, write: boolean): void {
+  fault(i: number, access: number): void {
     set(this.faulted, i);
-    if (write) set(this.writes, i);
+    if (access !== ACCESS_READ) set(this.writes, i);
+    if (access === ACCESS_ADD) set(this.atomics, i);
+  }
+
+  /** Takes note that the fault of a page is dealt with. */
+  served(vpn: number): void {
+    const i = vpn - this.firstVpn;
+    this.faulted[i >>> 5] &= ~(1 << (i & 31));
   }
 
   /** Fails the faults of the pages from `from` to `to`, virtual page numbers. */

@@ -10,4 +10,5 @@ export { pageKernel, type PageKernelOptions, type PageOrder } from "./pages.ts";
 export { gridsOf, mapArrays } from "./place.ts";
 export { pointerChase, type PointerChaseOptions } from "./pointer_chase.ts";
 export { sgemm, type SgemmOptions } from "./sgemm.ts";
+export { type StdStream, stdStream, type StdStreamOptions } from "./std_stream.ts";
 export { streamTriad, type StreamTriadOptions } from "./stream_triad.ts";

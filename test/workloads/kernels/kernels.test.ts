@@ -12,7 +12,12 @@ import { multigrid } from "../../../lib/workloads/kernels/multigrid.ts";
 import { pageKernel, type PageOrder } from "../../../lib/workloads/kernels/pages.ts";
 import { pointerChase } from "../../../lib/workloads/kernels/pointer_chase.ts";
 import { sgemm } from "../../../lib/workloads/kernels/sgemm.ts";
+import { stdStream } from "../../../lib/workloads/kernels/std_stream.ts";
 import { streamTriad } from "../../../lib/workloads/kernels/stream_triad.ts";
+import { machine } from "../../../lib/machine/machine.ts";
+import { gridsOf } from "../../../lib/workloads/kernels/place.ts";
+import { launch } from "../../../lib/workloads/launch.ts";
+import { touch } from "../../../lib/workloads/touch.ts";
 import { refuses } from "../../refusal.ts";
 
 /** Calls `add` with every run of a grid, block by block, part by part. */
@@ -71,6 +76,7 @@ describe("every program", () => {
     fdtd({ size: 70, steps: 2 }),
     backprop({ inputs: 160 }),
     bfs({ nodes: 3000, seed: 5 }),
+    stdStream({ elements: 3000, passes: 2 }),
     streamTriad({ elements: 3000, passes: 2 }),
     sgemm({ size: 100, tile: 48, depth: 7 }),
     gaussSeidel({ size: 100, sweeps: 1 }),
@@ -153,10 +159,35 @@ describe("sizes that cannot be are refused by name", () => {
     ["backprop's inputs", () => backprop({ inputs: 3 }), "got 3 for inputs"],
     ["bfs's nodes", () => bfs({ nodes: 1.5 }), "got 1.5 for nodes"],
     ["the triad's elements", () => streamTriad({ elements: -1 }), "got -1 for elements"],
+    ["the standard stream's passes", () => stdStream({ passes: 0 }), "got 0 for passes"],
     ["sgemm's tile", () => sgemm({ size: 64, tile: 65 }), "got 65 for tile"],
     ["the chase's chains", () => pointerChase({ pages: 4, chains: 5 }), "got 5 for chains"],
     ["the sweeps", () => gaussSeidel({ sweeps: NaN }), "for sweeps"],
     ["multigrid's box", () => multigrid({ boxCells: 2 }), "got 2 for boxCells"],
     ["an order", () => pageKernel("diagonal" as PageOrder), "for the order"],
   ]);
+});
+
+describe("stdStream(), host and device by turns and no copy in the program", () => {
+  test("each side reads what the other wrote, loop by loop", async () => {
+    const m = machine({
+      memory: "64 MiB",
+      devices: { gpu: { kind: "gpu", memory: "8 MiB" } },
+      checkers: "all",
+    });
+    // Three times 4 MiB in 8 MiB of memory: some of it leaves while the loops go on.
+    const p = m.process(), program = stdStream({ elements: 524_288, passes: 2 });
+    const vectors = program.arrays.map((v) => p.mmap(v.lengthBytes));
+    for (const [i, v] of vectors.entries()) await m.run({ host: touch(v, { value: program.before[i] }) });
+    const run = await m.run({ gpu: launch(m.gpu, p, gridsOf(program, vectors), { check: true }) });
+    expect(run.mismatches).toBe(0);
+    expect(run.actors[0].pages).toBe(2 * 12 * 1024);
+    expect(run.pagesToSystem).toBeGreaterThan(0);
+    for (const [i, v] of vectors.entries()) {
+      const back = touch(v, { write: false, check: true, value: program.after[i] });
+      expect((await m.run({ host: back })).mismatches).toBe(0);
+    }
+    const wrong = touch(vectors[0], { write: false, check: true, value: program.before[0] + 1 });
+    expect((await m.run({ host: wrong })).mismatches).toBe(1024);
+  });
 });
