@@ -70,6 +70,10 @@ export class Run implements Displayable {
   readonly cpuFaults: LatencyHistogram;
   /** Device faults, with the migration that they cause. */
   readonly deviceFaults: LatencyHistogram;
+  /** Far faults of GPUs, from the access that faults to the replay that lets it through. */
+  readonly farFaults: LatencyHistogram;
+  /** Batches of far faults that drivers of GPUs served. */
+  readonly faultBatches: LatencyHistogram;
   /** Invalidations: the time until all subscribers are done. */
   readonly invalidations: LatencyHistogram;
   /** Migrations to the device, one a batch. */
@@ -123,6 +127,8 @@ export class Run implements Displayable {
     const { spans, counters } = m.kernel.sim;
     this.cpuFaults = spans.histogram("cpu fault");
     this.deviceFaults = spans.histogram("device fault");
+    this.farFaults = spans.histogram("far fault");
+    this.faultBatches = spans.histogram("fault batch");
     this.invalidations = spans.histogram("invalidation");
     this.migrationsToDevice = spans.histogram("migration to device");
     this.migrationsToSystem = spans.histogram("migration to system");
@@ -193,6 +199,7 @@ export class Run implements Displayable {
         value: this.deviceFaults.count,
         unit: "",
       },
+      ...this.ofGpus(),
       {
         figure: "pages to device",
         text: formatCount(this.pagesToDevice),
@@ -224,6 +231,14 @@ export class Run implements Displayable {
     );
   }
 
+  /** Far faults and their batches, where a GPU ran. */
+  private ofGpus(): { figure: string; text: string; value: number; unit: string }[] {
+    const kinds: readonly (readonly [string, LatencyHistogram])[] = this.faultBatches.count === 0
+      ? []
+      : [["far faults", this.farFaults], ["batches of far faults", this.faultBatches]];
+    return kinds.map(([figure, { count }]) => ({ figure, text: formatCount(count), value: count, unit: "" }));
+  }
+
   /** The main figures as people read them. */
   private figures(): Columns {
     const { title, numRows, columns: { figure, text } } = this.summary();
@@ -232,7 +247,7 @@ export class Run implements Displayable {
 
   /** What `show` says of it: virtual and wall time, what went wrong, the main figures and the latencies. */
   [DISPLAY](): Display {
-    const faults = this.cpuFaults.count + this.deviceFaults.count;
+    const faults = this.cpuFaults.count + this.deviceFaults.count + this.farFaults.count;
     const speed = this.wallSeconds > 0
       ? `, ${formatCount(Math.round(faults / this.wallSeconds))} faults a second`
       : "";

@@ -80,6 +80,7 @@ export class Sim {
   private readonly random: Uint32Array;
   private readonly queueNames: string[] = ["due"];
   private readonly queuePhases: number[] = [0];
+  private readonly queueIdle: boolean[] = [true];
   private readonly queueHolders: (() => string)[] = [() => ""];
   /** Sleepers by queue: derivable from waitingOn, kept so that a wake without sleepers costs one comparison. */
   private readonly sleepers: number[] = [0];
@@ -205,9 +206,11 @@ export class Sim {
    *
    * @param name what sleepers wait for
    * @param holder tells who can end the wait, for deadlock reports
+   * @param idle who sleeps there has nothing to do, so that its time is no contention (default false)
    * @returns its number, which a process yields to sleep
    */
-  queue(name: string, holder: () => string = () => ""): Wait {
+  queue(name: string, holder: () => string = () => "", idle = false): Wait {
+    this.queueIdle.push(idle);
     this.queueNames.push(name);
     this.queuePhases.push(this.spans.phase(`wait: ${name.replace(/[ #]*\d+$/, "")}`));
     this.queueHolders.push(holder);
@@ -235,7 +238,9 @@ export class Sim {
     for (let a = 0; a < waitingOn.length; a++) {
       if (waitingOn[a] !== q) continue;
       waitingOn[a] = 0;
-      if (waker >= 0) this.waited(a, this.queuePhases[q], nowNs[waker] - nowNs[a]);
+      const ns = waker < 0 ? 0 : nowNs[waker] - nowNs[a];
+      if (!this.queueIdle[q]) this.waited(a, this.queuePhases[q], ns);
+      else if (ns > 0) this.spans.spend(a, this.queuePhases[q], ns);
       this.onWake(a);
     }
   }

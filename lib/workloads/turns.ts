@@ -109,7 +109,10 @@ export function inTurns<P extends string>(
     let b = batons.get(m);
     if (b === undefined) {
       const { sim } = m.kernel;
-      b = { taken: sim.state.u32(sim.state.unique("turn"), 1), queue: sim.queue("its turn") };
+      b = {
+        taken: sim.state.u32(sim.state.unique("turn"), 1),
+        queue: sim.queue("its turn", undefined, true),
+      };
       batons.set(m, b);
     }
     return b;

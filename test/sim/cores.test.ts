@@ -5,6 +5,7 @@ import { Cores } from "../../lib/sim/cores.ts";
 import { Locks } from "../../lib/sim/locks.ts";
 import { Clock } from "../../lib/sim/runners.ts";
 import { DUE, type Proc, Sim, site } from "../../lib/sim/sim.ts";
+import { launch, streamGrid } from "../../lib/workloads/launch.ts";
 import { touch } from "../../lib/workloads/touch.ts";
 
 const HERE = site("test: here");
@@ -113,4 +114,13 @@ test("a machine's threads compete for its cores, and the run says for what they 
   expect(waited(one)[0]).toBe("cpu core");
   expect(waited(four)).not.toContain("cpu core");
   expect(one.cpuFaults.count).toBe(four.cpuFaults.count);
+});
+
+test("who has nothing to do waits for nothing", async () => {
+  const m = machine({ memory: "64 MiB", devices: { gpu: { kind: "gpu", memory: "16 MiB" } } }),
+    p = m.process();
+  const run = await m.run({ gpu: launch(m.gpu, p, [streamGrid(p.mmap("4 MiB"))]) });
+  expect(run.farFaults.count).toBeGreaterThan(0);
+  expect(run.faultBatches.count).toBeGreaterThan(0);
+  expect(run.contention.columns.contended ?? []).not.toContain("gpu faults");
 });

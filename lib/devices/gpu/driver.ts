@@ -41,7 +41,7 @@ export class GpuDriver {
    */
   constructor(private readonly gpu: Gpu) {
     const { k: { sim }, name, spec: { cost: { faultBatch } } } = gpu, { counters } = sim;
-    this.faulted = sim.queue("gpu faults", () => `the multiprocessors of ${name}`);
+    this.faulted = sim.queue("gpu faults", () => `the multiprocessors of ${name}`, true);
     this.key = sim.state.f64(`gpu.${name}.batchKey`, faultBatch, () => this.count[0]);
     this.write = sim.state.u8(`gpu.${name}.batchWrite`, faultBatch, () => this.count[0]);
     this.row = sim.state.u16(`gpu.${name}.batchRow`, faultBatch, () => this.count[0]);

@@ -88,7 +88,7 @@ export class Front {
     this.mixed = cost.smsPerUtlb * cost.mixedBlocks;
     this.busy = new Float64Array(n);
     this.stalled = sim.state.u8(`gpu.${name}.stalled`, n);
-    this.replayed = sim.queue("gpu replay", () => `the driver of ${name}`);
+    this.replayed = sim.queue("gpu replay", () => `the driver of ${name}`, true);
     this.engine = locks.make("gpu kernel");
     this.kindKernel = sim.spans.kind("gpu kernel");
     this.faults = sim.counters.define("gpu_faults");
