@@ -3,20 +3,24 @@
  * blocks of 64 KiB touched one after another, and what the profiler saw move at each touch.
  * @module
  */
+import published from "../../../datasets/published/gtx1080-tree.json" with { type: "json" };
 import { popcount } from "../../devices/gpu/bitmap.ts";
 import { playPolicies } from "../../devices/gpu/play.ts";
 import { PAGE_SIZE } from "../../units.ts";
-import { type FigureRow, figureRow } from "./row.ts";
+import { linesOf, type PublishedFigure } from "./published.ts";
+import type { FigureRow } from "./row.ts";
 
 const WORK = "Ganguly et al., ISCA 2019: tree prefetcher of a GTX 1080";
 const BLOCK = 64 * 1024 / PAGE_SIZE;
 const PAGES = 2 * 1024 * 1024 / PAGE_SIZE;
 
-/** Blocks touched, and KiB moved at each touch. */
-const SEQUENCES: readonly { readonly blocks: readonly number[]; readonly movedKiB: readonly number[] }[] = [
-  { blocks: [0, 1, 2, 4, 8, 16], movedKiB: [64, 64, 128, 256, 512, 1024] },
-  { blocks: [1, 3, 0, 4, 8, 16], movedKiB: [64, 64, 128, 256, 512, 1024] },
-];
+const figureOf = (blocks: readonly number[], block: number) =>
+  `blocks ${blocks.join(", ")}: moved at block ${block}, KiB`;
+
+/** What they measured, touch by touch. */
+export const GTX1080_TREE_FIGURES: readonly PublishedFigure[] = published.sequences.flatMap((
+  { blocks, movedKiB },
+) => blocks.map((block, i) => ({ figure: figureOf(blocks, block), value: movedKiB[i] })));
 
 /**
  * Plays both sequences with prefetch "tree50".
@@ -29,7 +33,8 @@ const SEQUENCES: readonly { readonly blocks: readonly number[]; readonly movedKi
  * ```
  */
 export function gtx1080Tree(): FigureRow[] {
-  return SEQUENCES.flatMap(({ blocks, movedKiB }) => {
+  const line = linesOf(WORK, GTX1080_TREE_FIGURES);
+  return published.sequences.flatMap(({ blocks }) => {
     const moved: number[] = [];
     playPolicies({
       rows: blocks.length,
@@ -43,14 +48,13 @@ export function gtx1080Tree(): FigureRow[] {
       watch: (b) => moved.push(b.wanted.reduce((n, word) => n + popcount(word), 0) * PAGE_SIZE / 1024),
     });
     return blocks.map((block, i) =>
-      figureRow({
-        work: WORK,
-        figure: `blocks ${blocks.join(", ")}: moved at block ${block}, KiB`,
-        published: movedKiB[i],
+      line(
+        figureOf(blocks, block),
         // A touch that did not fault moved nothing.
-        ours: moved.length === blocks.length ? moved[i] : 0,
-        note: "prefetch tree50, one fault at a time",
-      }, { verdict: "reproduces" })
+        moved.length === blocks.length ? moved[i] : 0,
+        "prefetch tree50, one fault at a time",
+        { verdict: "reproduces" },
+      )
     );
   });
 }

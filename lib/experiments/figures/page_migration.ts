@@ -8,6 +8,7 @@
  * the published 64 KiB, and that two and four channels gain less than sixteen do is in the figures and not in the model.
  * @module
  */
+import published from "../../../datasets/published/page-migration.json" with { type: "json" };
 import { cpuCopy, dmaEngine, interconnect } from "../../machine/engines.ts";
 import { type Machine, machine } from "../../machine/machine.ts";
 import { moveRegion } from "../../machine/placement.ts";
@@ -16,11 +17,13 @@ import type { CopyEngine } from "../../mm/copy_engine.ts";
 import type { Proc } from "../../sim/sim.ts";
 import { transferNs } from "../../profiles/transfer.ts";
 import { PAGE_SIZE } from "../../units.ts";
-import { type FigureRow, figureRow } from "./row.ts";
+import { type FigureParameter, figuresOf, fittedIn, linesOf, namesOf } from "./published.ts";
+import type { FigureRow } from "./row.ts";
 
-const V2 =
-  "S. Garg, page migration offload RFC V2, linux-mm, 19 March 2025 (two-socket Zen 3, Linux 6.14-rc7)";
-const V4 = "S. Garg, page migration offload RFC V4, 9 March 2026 (two-socket Zen 3, Linux 7.0-rc2)";
+const WORK = "S. Garg, page migration offload, RFC V2 (2025) and V4 (2026): two-socket Zen 3";
+
+/** What was published. */
+export const PAGE_MIGRATION_FIGURES = figuresOf(published);
 
 /** Rate of the way between the sockets. */
 const WAY = "72.2 GB/s";
@@ -28,6 +31,23 @@ const WAY = "72.2 GB/s";
 const THREADS_RATE = "38.7 GB/s";
 /** A channel's setup of a descriptor, and its rate. */
 const CHANNEL = { setup: "6.5 us", channelRate: "13.3 GB/s" } as const;
+
+const calibrated = (name: string, value: string, on: string): FigureParameter => ({
+  name,
+  value,
+  certainty: "calibrated",
+  source: `chosen so that "${on}" comes out, S. Garg, linux-mm`,
+});
+
+const FOLIO_COST = fittedIn("zen3-2s", "collectPage", "unmapPage", "finalizePage");
+const COPY_RATE = fittedIn("zen3-2s", "copy");
+const THREADS = calibrated("rate of 16 threads", THREADS_RATE, "16 CPU threads, 2 MiB, GB/s");
+const SETUP = calibrated("setup of a channel", CHANNEL.setup, "1 DMA channel, 4 KiB, GB/s");
+const CHANNEL_RATE = calibrated("rate of a channel", CHANNEL.channelRate, "1 DMA channel, 2 MiB, GB/s (V4)");
+const WAY_RATE = calibrated("rate between the sockets", WAY, "16 DMA channels, 2 MiB, GB/s");
+
+/** What was fitted: the kernel's work on a folio is three parameters of the profile that are one here. */
+export const PAGE_MIGRATION_PARAMETERS = [FOLIO_COST, COPY_RATE, THREADS, SETUP, CHANNEL_RATE, WAY_RATE];
 
 const FOLIO = 2 * 1024 * 1024;
 const SMALL_PAGES = 2048, LARGE_FOLIOS = 16;
@@ -85,69 +105,50 @@ export async function pageMigration(): Promise<FigureRow[]> {
     dmaEngine(interconnect(m, { rate: WAY }), { channels, ...CHANNEL });
   const threads = (m: Machine): CopyEngine =>
     cpuCopy(m, interconnect(m, { rate: WAY }), { threads: 16, rate: THREADS_RATE });
-  const folio = "zen3-2s: collectPage + unmapPage + finalizePage, copy";
-  const calibrated = (fittedOn: string) => ({ verdict: "calibrated", within: 0.05, fittedOn }) as const;
-  const row = (
-    work: string,
-    figure: string,
-    published: number,
-    ours: number,
-    note: string,
-    fittedOn?: string,
-  ) =>
-    figureRow(
-      { work, figure: `${figure}, GB/s`, published, ours: Math.round(ours * 1000) / 1000, note },
-      fittedOn === undefined ? { verdict: "predicted", within: 0.25 } : calibrated(fittedOn),
+  const lineOf = linesOf(WORK, PAGE_MIGRATION_FIGURES);
+  const row = (figure: string, ours: number, note: string, ...fitted: readonly FigureParameter[]) =>
+    lineOf(
+      figure,
+      Math.round(ours * 1000) / 1000,
+      note,
+      fitted.length === 0
+        ? { verdict: "predicted", within: 0.25 }
+        : { verdict: "calibrated", within: 0.05, fittedOn: namesOf(...fitted) },
     );
+  const small = await moveGBps(false, dma(1));
   return [
     row(
-      V2,
-      "1 CPU thread, 4 KiB",
-      1.72,
+      "1 CPU thread, 4 KiB, GB/s",
       await moveGBps(false),
       "the allocation is paid beside the folio's cost",
-      folio,
+      FOLIO_COST,
+      COPY_RATE,
     ),
     row(
-      V2,
-      "1 CPU thread, 64 KiB",
-      5.19,
+      "1 CPU thread, 64 KiB, GB/s",
       oneThread64K(),
-      "arithmetic of the two parameters: folios of 64 KiB are not modelled",
+      "a fixed cost and a rate, fitted on 4 KiB and 2 MiB: folios of 64 KiB are not modelled",
     ),
-    row(V2, "1 CPU thread, 2 MiB", 10.73, await moveGBps(true), "", folio),
+    row("1 CPU thread, 2 MiB, GB/s", await moveGBps(true), "", FOLIO_COST, COPY_RATE),
     row(
-      V2,
-      "16 CPU threads, 2 MiB",
-      37,
+      "16 CPU threads, 2 MiB, GB/s",
       await moveGBps(true, threads),
       "one folio at a time, cut into 16",
-      "threads' rate",
+      THREADS,
     ),
+    row("1 DMA channel, 4 KiB, GB/s", small, "a descriptor a page", SETUP),
     row(
-      V2,
-      "1 DMA channel, 4 KiB",
-      0.46,
-      await moveGBps(false, dma(1)),
-      "a descriptor a page",
-      "channel setup",
-    ),
-    row(
-      V2,
-      "16 DMA channels, 2 MiB",
-      55.45,
+      "16 DMA channels, 2 MiB, GB/s",
       await moveGBps(true, dma(16)),
       "one folio at a time, cut into 16",
-      "rate of the way",
+      WAY_RATE,
     ),
-    row(V4, "1 DMA channel, 2 MiB", 12.64, await moveGBps(true, dma(1)), "of a later kernel", "channel rate"),
-    row(V4, "2 DMA channels, 2 MiB", 14.4, await moveGBps(true, dma(2)), "of a later kernel"),
-    row(V4, "4 DMA channels, 2 MiB", 27.16, await moveGBps(true, dma(4)), "of a later kernel"),
+    row("1 DMA channel, 2 MiB, GB/s (V4)", await moveGBps(true, dma(1)), "of a later kernel", CHANNEL_RATE),
+    row("2 DMA channels, 2 MiB, GB/s (V4)", await moveGBps(true, dma(2)), "of a later kernel"),
+    row("4 DMA channels, 2 MiB, GB/s (V4)", await moveGBps(true, dma(4)), "of a later kernel"),
     row(
-      V4,
-      "1 DMA channel, 4 KiB",
-      2.63,
-      await moveGBps(false, dma(1)),
+      "1 DMA channel, 4 KiB, GB/s (V4)",
+      small,
       "of a later kernel, whose CPU copy of 4 KiB is twice as fast",
     ),
   ];

@@ -31,7 +31,7 @@ export interface FigureRow {
   readonly ratio: number;
   /** What that is worth. */
   readonly verdict: Verdict;
-  /** Parameters fitted on this figure, or on others that it shares them with; empty if none was. */
+  /** Names of the parameters fitted on this figure, with "; " between them; empty if none was. */
   readonly fittedOn: string;
   /** What must be known to read the line: what was assumed, what was taken from whom. */
   readonly note: string;
@@ -43,6 +43,8 @@ export type Claim =
   | { readonly verdict: "reproduces"; readonly decimals?: number }
   /** Within a share of the published value. */
   | { readonly verdict: "predicted"; readonly within: number }
+  /** Not above the published value, which is a bound. */
+  | { readonly verdict: "predicted"; readonly atMost: true }
   /** Within a share of the published value, after these parameters were fitted. */
   | { readonly verdict: "calibrated"; readonly within: number; readonly fittedOn: string }
   /** Within a factor, and ranked as published, which the experiment says of all its figures together. */
@@ -53,6 +55,7 @@ function holds(published: number, ours: number, ratio: number, claim: Claim): bo
     case "reproduces":
       return ours.toFixed(claim.decimals ?? 0) === published.toFixed(claim.decimals ?? 0);
     case "predicted":
+      return "atMost" in claim ? ours <= published : Math.abs(ratio - 1) <= claim.within;
     case "calibrated":
       return Math.abs(ratio - 1) <= claim.within;
     case "trend":

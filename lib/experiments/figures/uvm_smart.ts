@@ -12,12 +12,81 @@ import { BLOCK_PAGES, type PrefetchBlock } from "../../devices/gpu/policy.ts";
 import type { PageReferences } from "../../devices/gpu/references.ts";
 import { type UvmSmartCurve, uvmSmartCurve } from "../../profiles/curve.ts";
 import { PAGE_SIZE } from "../../units.ts";
-import { type FigureRow, figureRow } from "./row.ts";
+import { profile } from "../../profiles/profile.ts";
+import { type FigureParameter, figuresOf, linesOf, type PublishedFigure } from "./published.ts";
+import type { FigureRow } from "./row.ts";
 import { type AccessOrder, backpropOrder, bfsOrder, fdtdOrder, hotspotOrder } from "./uvm_smart_orders.ts";
 
 const WORK = "Ganguly et al., ISCA 2019 (UVM Smart)";
 /** What their printer adds to the kernels' time for each far fault. */
 const FAULT_US = 45;
+
+/** KiB of the transfers that the tree makes. */
+const TREE_KIB = [4, 60, 64, 124, 252, 508, 1020];
+const pcieFigure = (kib: number) => `PCIe 3, transfer of ${kib} KiB, cycles at 1,481 MHz`;
+const SAME_CYCLES = "logged transfers that take the same cycles";
+const nameOf = (policies: string, what: string) => `hotspot, ${policies}: ${what}`;
+const tableFigure = (benchmark: string, memory: string, policies: string, what: string) =>
+  `${benchmark}, memory ${memory}, ${policies}: ${what}`;
+const CONSTANTS = figuresOf(published.constants);
+
+/** A cell of their table: far faults and printed runtime. */
+type Cell = Readonly<Partial<Record<Benchmark, readonly number[]>>>;
+
+/** What they logged and printed. */
+function listFigures(): readonly PublishedFigure[] {
+  const { transfers: { rows }, table, hotspot } = published, figures: PublishedFigure[] = [...CONSTANTS];
+  for (const kib of TREE_KIB) {
+    figures.push({
+      figure: pcieFigure(kib),
+      value: rows.find(([lengthBytes]) => lengthBytes === kib * 1024)![1],
+    });
+  }
+  figures.push({ figure: SAME_CYCLES, value: rows.reduce((n, [, , count]) => n + count, 0) });
+  for (const row of table.rows) {
+    const { memory, policies } = row, cells: Cell = row;
+    const inOrder = memory === "fits" ? hotspot.runs[policies as keyof typeof hotspot.runs] : undefined;
+    for (const benchmark of ["backprop", "bfs", "fdtd", "hotspot"] as const) {
+      const cell = cells[benchmark];
+      if (cell === undefined) continue;
+      figures.push({ figure: tableFigure(benchmark, memory, policies, "far faults"), value: cell[0] });
+      if (benchmark !== "hotspot" || inOrder === undefined) {
+        figures.push({
+          figure: tableFigure(benchmark, memory, policies, "printed runtime, us"),
+          value: cell[1],
+        });
+      } else {
+        figures.push({ figure: nameOf(policies, "far faults"), value: cell[0] });
+        figures.push({ figure: nameOf(policies, "host to device, us"), value: inOrder.copyUs });
+        figures.push({ figure: nameOf(policies, "printed runtime, us"), value: cell[1] });
+      }
+    }
+  }
+  return figures;
+}
+
+/** What they logged and printed. */
+export const UVM_SMART_FIGURES = listFigures();
+
+const line = linesOf(WORK, UVM_SMART_FIGURES);
+
+/** The PCIe curve is their formula, its parameters and constants theirs: nothing was fitted. */
+export const UVM_SMART_PARAMETERS: readonly FigureParameter[] = [];
+
+/**
+ * The simulated GPU's constants, as the profile has them.
+ *
+ * @returns a line for each
+ */
+export function uvmSmartConstants(): FigureRow[] {
+  const { fault, pageWalk } = profile("gtx-1080-ti").parameters, nsOf = { ns: 1, us: 1000 };
+  const cycles = [fault, pageWalk].map(({ value, unit }) =>
+    Math.round(value * nsOf[unit as keyof typeof nsOf] * 1.481)
+  );
+  return CONSTANTS.map(({ figure }, i) =>
+    line(figure, cycles[i], "profile gtx-1080-ti", { verdict: "reproduces" })
+  );
+}
 
 /**
  * The PCIe curve against every length of transfer in the copied logs.
@@ -26,18 +95,14 @@ const FAULT_US = 45;
  */
 export function uvmSmartPcie(): FigureRow[] {
   const curve = uvmSmartCurve(16), { rows } = published.transfers;
-  const row = (figure: string, value: number, ours: number, note: string) =>
-    figureRow({ work: WORK, figure, published: value, ours, note }, { verdict: "reproduces" });
-  const named = [4, 60, 64, 124, 252, 508, 1020].map((kib) => {
-    const logged = rows.find(([lengthBytes]) => lengthBytes === kib * 1024)?.[1] ?? NaN;
-    return row(`PCIe 3, transfer of ${kib} KiB, cycles at 1,481 MHz`, logged, curve.cycles(kib * 1024), "");
-  });
-  const all = rows.reduce((n, [, , count]) => n + count, 0);
   const same = rows.reduce(
     (n, [lengthBytes, c, count]) => curve.cycles(lengthBytes) === c ? n + count : n,
     0,
   );
-  return [...named, row("logged transfers that take the same cycles", all, same, `${rows.length} lengths`)];
+  return [
+    ...TREE_KIB.map((kib) => line(pcieFigure(kib), curve.cycles(kib * 1024), "", { verdict: "reproduces" })),
+    line(SAME_CYCLES, same, `${rows.length} lengths`, { verdict: "reproduces" }),
+  ];
 }
 
 /** Cycles of what one fault moves: UVM Smart ends a transfer with the page that faulted, and at gaps. */
@@ -74,16 +139,6 @@ function fits(page: readonly number[], pages: number, prefetch: string): { fault
   return { faults: playPolicies(reads(page, pages), { memory: "1 GiB", prefetch, watch }).farFaults, cycles };
 }
 
-const POLICIES = ["none", "64 KiB", "tree50"];
-const HOTSPOT = {
-  pages: 3072,
-  faults: [3072, 192, 36],
-  copyUs: [5403.484, 1387.83, 1051.85],
-  runtimeUs: [144226.44, 10619.7, 3398.05],
-  /** Their logs' kernel time, cycles at 1,481 MHz. */
-  kernelCycles: [8865918, 2931932, 2633297],
-};
-
 /**
  * hotspot with enough memory: far faults of its three arrays touched in order, and the time of its transfers.
  *
@@ -98,30 +153,26 @@ const HOTSPOT = {
  * ```
  */
 export function uvmSmartHotspot(): FigureRow[] {
-  const inOrder = Array.from({ length: HOTSPOT.pages }, (_, i) => i);
-  const logged: Readonly<Record<string, readonly number[]>> = published.hotspot.faultPages;
-  return POLICIES.flatMap((prefetch, k) => {
-    const name = prefetch === "none" ? "on demand" : prefetch;
-    const { faults } = fits(inOrder, HOTSPOT.pages, prefetch);
-    const asLogged = fits(logged[prefetch] ?? inOrder, HOTSPOT.pages, prefetch);
-    const row = (figure: string, value: number, ours: number, decimals: number, note: string) =>
-      figureRow({ work: WORK, figure: `hotspot, ${name}: ${figure}`, published: value, ours, note }, {
-        verdict: "reproduces",
-        decimals,
-      });
+  const { runs, faultPages } = published.hotspot, pages = 3 * 1024;
+  const inOrder = Array.from({ length: pages }, (_, i) => i);
+  const logged: Readonly<Record<string, readonly number[]>> = faultPages;
+  return (Object.keys(runs) as (keyof typeof runs)[]).flatMap((policies) => {
+    const prefetch = policies === "on demand" ? "none" : policies, { kernelCycles } = runs[policies];
+    const { faults } = fits(inOrder, pages, prefetch);
+    const asLogged = fits(logged[prefetch] ?? inOrder, pages, prefetch);
+    const row = (figure: string, ours: number, decimals: number, note: string) =>
+      line(nameOf(policies, figure), ours, note, { verdict: "reproduces", decimals });
     return [
-      row("far faults", HOTSPOT.faults[k], faults, 0, "three arrays of 4 MiB touched in order"),
+      row("far faults", faults, 0, "three arrays of 4 MiB touched in order"),
       row(
         "host to device, us",
-        HOTSPOT.copyUs[k],
         asLogged.cycles / 1481,
         prefetch === "none" ? 3 : 2,
         prefetch === "none" ? "" : `the ${asLogged.faults} pages that fault are read off the log`,
       ),
       row(
         "printed runtime, us",
-        HOTSPOT.runtimeUs[k],
-        HOTSPOT.kernelCycles[k] / 1481 + FAULT_US * faults,
+        kernelCycles / 1481 + FAULT_US * faults,
         2,
         "accounting rule: their kernel time plus 45 us for each far fault of ours",
       ),
@@ -180,19 +231,28 @@ export function uvmSmartTable(): FigureRow[] {
         };
         return parts.reduce((n, part) => n + playPolicies(part, options).farFaults, 0);
       });
-      // Published from most faults to least.
-      const ranked = ours.every((n, i) => i === 0 || n <= ours[i - 1]);
-      cells.forEach((cell, i) =>
-        lines.push(figureRow({
-          work: WORK,
-          figure: `${benchmark}, memory ${memory}, ${cell.policies}: far faults`,
-          published: cell[benchmark]![0],
-          ours: ours[i],
-          note: `access order assumed (uvm_smart_orders.ts), 28 x 2048 threads in flight${
-            ranked ? "" : "; ranking differs"
-          }`,
-        }, { verdict: "trend", factor: 2, ranked }))
+      // Published from most faults to least, and from the longest runtime to the shortest.
+      const runtimes = cells.map((cell, i) =>
+        cell[benchmark]![1] + FAULT_US * (ours[i] - cell[benchmark]![0])
       );
+      const falls = (xs: readonly number[]) => xs.every((n, i) => i === 0 || n <= xs[i - 1]);
+      cells.forEach(({ policies }, i) => {
+        const add = (what: string, values: readonly number[], more: string) => {
+          const ranked = falls(values);
+          lines.push(line(
+            tableFigure(benchmark, memory, policies, what),
+            values[i],
+            `access order assumed (uvm_smart_orders.ts), 28 x 2048 threads in flight${more}${
+              ranked ? "" : "; ranking differs"
+            }`,
+            { verdict: "trend", factor: 2, ranked },
+          ));
+        };
+        add("far faults", ours, "");
+        // With enough memory hotspot's runtime has a line of its own.
+        if (benchmark === "hotspot" && memory === "fits") return;
+        add("printed runtime, us", runtimes, "; their kernel time, 45 us for each far fault of ours");
+      });
     }
   }
   return lines;
