@@ -32,7 +32,8 @@ export interface ThrashingOptions {
   readonly maxResets?: number;
 }
 
-const OPTIONS: Readonly<Required<ThrashingOptions>> = {
+/** NVIDIA's defaults. */
+export const THRASHING_DEFAULTS: Readonly<Required<ThrashingOptions>> = {
   threshold: 3,
   lapseNs: 500_000,
   pinThreshold: 10,
@@ -101,8 +102,8 @@ export class Thrashing {
    */
   constructor(setup: ThrashingSetup, options: ThrashingOptions = {}) {
     const act = "watch for thrashing", most = Number.MAX_SAFE_INTEGER;
-    checkOptions(act, options, OPTIONS, "{ threshold: 3 }");
-    const o = this.o = { ...OPTIONS, ...options };
+    checkOptions(act, options, THRASHING_DEFAULTS, "{ threshold: 3 }");
+    const o = this.o = { ...THRASHING_DEFAULTS, ...options };
     wholeNumber(act, "threshold", o.threshold, 1, MOST_EVENTS);
     wholeNumber(act, "lapseNs", o.lapseNs, 1, most);
     wholeNumber(act, "pinThreshold", o.pinThreshold, 1, MOST_NAPS);

@@ -5,6 +5,8 @@
 import { CERTAINTIES } from "../../profiles/parameters.ts";
 import { profile, profileNames } from "../../profiles/profile.ts";
 import { GTX1080_TREE_FIGURES, gtx1080Tree } from "./gtx1080_tree.ts";
+import { msched, MSCHED_FIGURES, MSCHED_PARAMETERS } from "./msched.ts";
+import { NVIDIA_UVM_FIGURES, nvidiaUvm } from "./nvidia_uvm.ts";
 import { PAGE_MIGRATION_FIGURES, PAGE_MIGRATION_PARAMETERS, pageMigration } from "./page_migration.ts";
 import type { FigureParameter, PublishedFigure } from "./published.ts";
 import type { FigureRow } from "./row.ts";
@@ -17,6 +19,7 @@ import {
   uvmSmartPcie,
   uvmSmartTable,
 } from "./uvm_smart.ts";
+import { XE_FIGURES, XE_PARAMETERS, xeFault } from "./xe.ts";
 
 /** How much is run. */
 export interface FigureOptions {
@@ -67,6 +70,27 @@ export const FIGURE_WORKS: readonly FigureWork[] = [
     figures: PAGE_MIGRATION_FIGURES,
     parameters: PAGE_MIGRATION_PARAMETERS,
     run: pageMigration,
+  },
+  {
+    name: "xe",
+    title: "A fault of 2 MiB on Intel Xe in its parts (F. Dugast, dri-devel, 2025)",
+    figures: XE_FIGURES,
+    parameters: XE_PARAMETERS,
+    run: xeFault,
+  },
+  {
+    name: "msched",
+    title: "Fault by fault against batches on an RTX 5080 (MSched, arXiv 2512.24637)",
+    figures: MSCHED_FIGURES,
+    parameters: MSCHED_PARAMETERS,
+    run: msched,
+  },
+  {
+    name: "nvidia-uvm",
+    title: "Defaults of NVIDIA's open UVM driver (595.45.04)",
+    figures: NVIDIA_UVM_FIGURES,
+    parameters: [],
+    run: nvidiaUvm,
   },
 ];
 

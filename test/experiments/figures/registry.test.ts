@@ -81,6 +81,24 @@ test("short works run and are without fault", async () => {
   }
 }, 60_000);
 
+test("the defaults of NVIDIA's driver are those of a GPU here, but for a bound on batches", async () => {
+  const rows = await FIGURE_WORKS.find((w) => w.name === "nvidia-uvm")!.run({});
+  expect(rows.filter((r) => r.verdict !== "reproduces").map((r) => r.figure)).toEqual([
+    "batches of one service, at most",
+  ]);
+});
+
+test("the parts of a fault on Xe come out that parameters were fitted on, and get_pages does not", async () => {
+  const rows = await FIGURE_WORKS.find((w) => w.name === "xe")!.run({});
+  expect(rows.map((r) => [r.figure, r.verdict])).toEqual([
+    ["svm_2M_pagefault_us", "calibrated"],
+    ["svm_2M_migrate_us", "calibrated"],
+    ["svm_2M_device_copy_us", "calibrated"],
+    ["svm_2M_get_pages_us", "missed"],
+    ["svm_2M_bind_us", "calibrated"],
+  ]);
+});
+
 test("the summary counts verdicts and what parameters bought; notes stand once", () => {
   const { columns } = figureSummary([{ work, rows: good }]);
   expect([columns.work, [...columns.predicted], [...columns.calibrated], [...columns.bought]]).toEqual([
