@@ -16,6 +16,9 @@ const TLB_VALID = 1, TLB_WRITE = 2, TLB_SHIFT = 2;
 /** In an entry of a device's table: the device has the page for itself, for atomic operations. */
 const ENTRY_ATOMIC = 0x10;
 
+/** Places of the flags in an entry of a range. */
+const VALID_BIT = 31 - Math.clz32(HMM_PFN_VALID), WRITE_BIT = 31 - Math.clz32(HMM_PFN_WRITE);
+
 /** One device's table of one address space. */
 export class DeviceTable {
   /** Root in the kernel's pool of device tables. */
@@ -49,17 +52,30 @@ export class DeviceTable {
    * @returns how many entries were made; -1 when no table is left
    */
   map(start: number, pfns: Uint32Array, n: number): number {
-    const { deviceTables } = this.k;
-    let made = 0, leaf = -1, above = -1;
-    for (let i = 0; i < n; i++) {
-      if (!(pfns[i] & HMM_PFN_VALID)) continue;
-      const v = start + i, of = Math.floor(v / 512);
-      if (of !== above) leaf = deviceTables.leafAlloc(this.root, v);
-      if (leaf < 0) return -1;
-      above = of;
-      const write = pfns[i] & HMM_PFN_WRITE ? PTE_WRITE : 0;
-      deviceTables.set(leaf + (v & 511), PTE_PRESENT | write, pfns[i] & HMM_PFN_MASK);
-      made++;
+    const { deviceTables } = this.k, { kind, pfn } = deviceTables;
+    // Local integers, as in hmm_range_fault()'s loop.
+    const valid = VALID_BIT,
+      writable = WRITE_BIT,
+      write = PTE_WRITE,
+      present = PTE_PRESENT,
+      mask = HMM_PFN_MASK | 0;
+    let made = 0;
+    for (let i = 0; i < n;) {
+      const v = start + i, slot = v & 511, end = Math.min(n, i + 512 - slot);
+      let leaf = deviceTables.leaf(this.root, v);
+      if (leaf < 0) {
+        while (i < end && (pfns[i] & HMM_PFN_VALID) === 0) i++;
+        if (i === end) continue;
+        leaf = deviceTables.leafAlloc(this.root, v);
+        if (leaf < 0) return -1;
+      }
+      for (let e = leaf + ((start + i) & 511); i < end; i++, e++) {
+        const found = pfns[i], here = -((found >>> valid) & 1), frame = found & mask;
+        const flags = present | (-((found >>> writable) & 1) & write);
+        made -= here;
+        // Most of a block that is serviced again stands there already.
+        if ((((kind[e] ^ flags) | (pfn[e] ^ frame)) & here) !== 0) deviceTables.set(e, flags, frame);
+      }
     }
     this.k.watch?.deviceMapped(this.root, start, n);
     return made;

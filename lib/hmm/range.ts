@@ -114,6 +114,69 @@ function fold(pfns: Uint32Array, n: number): number {
   return h;
 }
 
+/** Entries that {@link fillPresent} looks at together. */
+const GROUP = 32;
+/** Places of the flags in an entry of a range and of a page table. */
+const VALID_BIT = 31 - Math.clz32(HMM_PFN_VALID), WRITE_BIT = 31 - Math.clz32(HMM_PFN_WRITE);
+const PTE_WRITE_BIT = 31 - Math.clz32(PTE_WRITE);
+
+/**
+ * Fills entries from page `start` of a leaf table on, as long as nothing has to be faulted in or waited for: most of a
+ * range, so without a generator.
+ *
+ * A range of which random pages are present would be guessed wrong at every other entry. So a group of entries in which
+ * every page is one of the asking device's own, or none, is filled without a branch.
+ *
+ * @returns the first page that is left, or `end`
+ */
+function fillPresent(k: Kernel, range: HmmRange, leaf: number, start: number, end: number): number {
+  const { pages, tables: { kind, pfn } } = k, { pfns, owner } = range;
+  const mask = range.pfnFlagsMask | 0, always = range.defaultFlags | 0;
+  const n = end - start, row = start - range.start, slot = leaf + (start & 511);
+  // As local integers: what a module exports is loaded anew, and converted, wherever it is named.
+  const kindBits = PTE_KIND, present = PTE_PRESENT, device = PTE_DEVICE, none = PTE_NONE;
+  const fault = HMM_PFN_REQ_FAULT | 0, valid = VALID_BIT, write = WRITE_BIT, pteWrite = PTE_WRITE_BIT;
+  // The zone of the last own page: most of its neighbours lie there too.
+  let zoneStart = 0, zoneEnd = 0;
+  for (let from = 0; from < n; from += GROUP) {
+    const to = Math.min(n, from + GROUP);
+    let other = zoneEnd === 0 ? -1 : 0;
+    for (let i = from; i < to && zoneEnd !== 0; i++) {
+      const pte = kind[slot + i], what = pte & kindBits, frame = pfn[slot + i];
+      const own = ((what ^ device) - 1) >> 31, nothing = ((what ^ none) - 1) >> 31;
+      const outside = ((frame - zoneStart) | (zoneEnd - 1 - frame)) >> 31;
+      other |= ~(own | nothing) | (own & outside) | (((pfns[row + i] & mask) | always) & fault);
+    }
+    if (other === 0) {
+      for (let i = from; i < to; i++) {
+        const pte = kind[slot + i], own = (((pte & kindBits) ^ device) - 1) >> 31;
+        pfns[row + i] = own & ((1 << valid) | ((pte >>> pteWrite) << write) | pfn[slot + i]);
+      }
+      continue;
+    }
+    for (let i = from; i < to; i++) {
+      const pte = kind[slot + i], what = pte & kindBits, frame = pfn[slot + i];
+      let cpu = what === present ? (1 << valid) | ((pte >>> pteWrite) << write) : 0;
+      if (what === device && owner !== 0) {
+        if (frame < zoneStart || frame >= zoneEnd) {
+          const zone = pages.zoneOf(frame), own = zone.owner === owner;
+          zoneStart = own ? zone.start : 0;
+          zoneEnd = own ? zone.end : 0;
+        }
+        if (frame < zoneEnd) {
+          pfns[row + i] = (1 << valid) | ((pte >>> pteWrite) << write) | frame;
+          continue;
+        }
+      }
+      const asked = (pfns[row + i] & mask) | always;
+      if (asked & fault && needFault(range, row + i, cpu) !== 0) return start + i;
+      if (cpu !== 0) cpu |= frame;
+      pfns[row + i] = cpu;
+    }
+  }
+  return end;
+}
+
 /** One piece of a range, within one vma and one leaf table. Returns 0, an errno, or -EBUSY with the place in `at[0]`. */
 function* walkPiece(
   k: Kernel,
@@ -127,7 +190,7 @@ function* walkPiece(
   const { sim, tables, pages } = k, { pfns } = range;
   const leaf = tables.leaf(k.root[range.mm], start),
     huge = leaf < 0 ? tables.huge(k.root[range.mm], start) : -1;
-  for (let v = start; v < end; v++) {
+  for (let v = sim.grain > 1 && leaf >= 0 ? fillPresent(k, range, leaf, start, end) : start; v < end; v++) {
     const i = v - range.start;
     if (sim.grain === 1 && sim.due(a)) {
       sim.mark(a, AT_PAGE, v, end, fold(pfns, i), range.seq);

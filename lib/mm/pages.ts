@@ -356,6 +356,11 @@ export class Pages {
     return (this.used0[pfn >>> 5] & (1 << (pfn & 31))) === 0;
   }
 
+  /** Bit by bit from a frame to the end of its aligned 32: whether each is in use, the frame itself lowest. */
+  usedFrom(pfn: number): number {
+    return this.used0[pfn >>> 5] >>> (pfn & 31);
+  }
+
   /** Sets the modelled content of a page to zero. */
   clear(pfn: number): void {
     if (this.wordsPerPage === 1) this.word[pfn] = 0;

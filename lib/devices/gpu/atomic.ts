@@ -14,7 +14,7 @@ import { PG_HUGETLB } from "../../mm/pages.ts";
 import { PTE_KIND, PTE_PRESENT } from "../../mm/pagetable.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import { REVERT_SEQUENCE_CHECK } from "../dummy/device.ts";
-import { has } from "./bitmap.ts";
+import { has, next } from "./bitmap.ts";
 import type { Gpu } from "./device.ts";
 import type { GpuMirror } from "./mirror.ts";
 
@@ -32,9 +32,10 @@ const AT_WAIT = site("gpu atomics: waiting for a page that somebody has locked")
  */
 export function* atomicPart(d: Gpu, a: number, mirror: GpuMirror, start: number, stop: number): Proc<number> {
   const { work, k: { sim } } = d, at = sim.nowNs[a];
-  for (let v = start; v < stop; v++) {
-    const i = v - work.firstVpn;
-    if (!has(work.atomics, i) || !has(work.faulted, i) || has(work.resident, i)) continue;
+  const first = work.firstVpn, end = stop - first;
+  for (let i = next(work.atomics, start - first, end); i < end; i = next(work.atomics, i + 1, end)) {
+    if (!has(work.faulted, i) || has(work.resident, i)) continue;
+    const v = first + i;
     sim.call(a, AT_PAGE, v, start, stop);
     const rc = yield* makeAtomic(d, a, mirror, v);
     sim.ret(a);

@@ -14,6 +14,47 @@ export function set(map: Uint32Array, i: number): void {
   map[i >>> 5] |= 1 << (i & 31);
 }
 
+/** Sets the bits from `from` to `end`. */
+export function setRange(map: Uint32Array, from: number, end: number): void {
+  for (let i = from; i < end;) {
+    const n = Math.min(end - i, 32 - (i & 31));
+    map[i >>> 5] |= ones(n) << (i & 31);
+    i += n;
+  }
+}
+
+/** A word with its lowest `n` bits set, 0 to 32 of them. */
+export function ones(n: number): number {
+  return n === 32 ? -1 : (1 << n) - 1;
+}
+
+/** The first bit from `from` on that is set, or `end`. */
+export function next(map: Uint32Array, from: number, end: number): number {
+  for (let i = from; i < end; i = (i | 31) + 1) {
+    const word = map[i >>> 5] >>> (i & 31);
+    if (word !== 0) return Math.min(end, i + 31 - Math.clz32(word & -word));
+  }
+  return end;
+}
+
+/** The first bit from `from` on that is set in neither of two bitmaps, or `end`. */
+export function nextInNeither(one: Uint32Array, other: Uint32Array, from: number, end: number): number {
+  for (let i = from; i < end; i = (i | 31) + 1) {
+    const word = ~(one[i >>> 5] | other[i >>> 5]) >>> (i & 31);
+    if (word !== 0) return Math.min(end, i + 31 - Math.clz32(word & -word));
+  }
+  return end;
+}
+
+/** The last bit before `end` that is set, or -1. */
+export function last(map: Uint32Array, end: number): number {
+  for (let i = end - 1; i >= 0; i = (i & ~31) - 1) {
+    const word = map[i >>> 5] << (31 - (i & 31));
+    if (word !== 0) return i - Math.clz32(word);
+  }
+  return -1;
+}
+
 /** How many bits of a word are set. */
 export function popcount(word: number): number {
   let x = word - ((word >>> 1) & 0x5555_5555);

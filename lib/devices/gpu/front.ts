@@ -71,6 +71,8 @@ export class Front {
   private waves = 0;
   /** By slot: the wave in which its block was found unable to go on. In a wave nothing is mapped and no row is freed. */
   private readonly stuckIn: Float64Array;
+  /** By slot: the wave in which its block's next access was found to fault. */
+  private readonly faultsIn: Float64Array;
 
   /**
    * Makes an idle front.
@@ -83,6 +85,7 @@ export class Front {
     this.utlbs = new Utlbs(sim, name, n, cost.outstandingFaults);
     this.residents = new Residents(sim, name, n, cost.smsPerUtlb * cost.blocksPerSm);
     this.stuckIn = new Float64Array(n * this.residents.slots);
+    this.faultsIn = new Float64Array(n * this.residents.slots);
     this.farFaults = new FarFaults(sim, n * cost.outstandingFaults);
     this.replays = sim.state.u32(`gpu.${name}.replays`, 3);
     this.mixed = cost.smsPerUtlb * cost.mixedBlocks;
@@ -282,22 +285,31 @@ export class Front {
     while (at < residents.resident[g] && this.left > 0) {
       const slot = residents.order[g * residents.slots + at];
       if (this.stuckIn[slot] === this.waves) break;
+      const known = this.faultsIn[slot] === this.waves;
+      if (known && this.faultsLeft === 0) break;
       const runs = residents.runs(slot);
       const row = residents.row[slot];
       if (row >= runs.n) {
         if (residents.nextPart(slot)) continue;
-        if (residents.waiting[slot] > 0) break;
+        if (residents.waiting[slot] > 0) {
+          this.stuckIn[slot] = this.waves; // only a replay, with which a wave begins, ends the waiting
+          break;
+        }
         residents.retire(g, at);
         this.moved = did = true;
         continue;
       }
       const done = residents.page[slot];
-      if (runs.after[row] && done === 0 && residents.waiting[slot] > 0) break;
+      if (runs.after[row] && done === 0 && residents.waiting[slot] > 0) {
+        this.stuckIn[slot] = this.waves;
+        break;
+      }
       const first = runs.vpn[row], v = first + done;
       const kind = runs.write[row], value = runs.value[row] - (kind === ACCESS_ADD ? 0 : first);
-      let n = this.access(g, v, Math.min(first + runs.pages[row], v + this.left), kind, value);
+      let n = known ? 0 : this.access(g, v, Math.min(first + runs.pages[row], v + this.left), kind, value);
       const fault = n === 0;
       if (fault) {
+        this.faultsIn[slot] = this.waves;
         if (this.faultsLeft === 0) break;
         // A miss on a page that the uTLB waits for already makes no second fault.
         const full = residents.waiting[slot] >= this.mostWaiting || utlbs.count[g] === utlbs.rows;
@@ -308,6 +320,7 @@ export class Front {
         const r = utlbs.wait(g, v, kind, (kind === ACCESS_ADD ? value : value + v) >>> 0, slot);
         residents.waiting[slot]++;
         this.faultsLeft--;
+        this.faultsIn[slot] = 0;
         farFaults.begin(a, r);
         this.report(v, kind, r);
         n = 1;

@@ -14,7 +14,7 @@ import {
 import { EBUSY, ENOMEM } from "../../mm/errno.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import { REVERT_REQUEST_FLAGS, REVERT_SEQUENCE_CHECK } from "../dummy/device.ts";
-import { has, isEmpty } from "./bitmap.ts";
+import { has, isEmpty, next } from "./bitmap.ts";
 import type { Gpu } from "./device.ts";
 import { moveToSystem } from "./migrate.ts";
 import type { GpuMirror } from "./mirror.ts";
@@ -27,7 +27,7 @@ const AT_BACK = site("gpu service: an own page that must not be written");
 
 /** Maps a part as hmm_range_fault() finds it: what faulted, what is on this GPU, what is to be mapped wherever it is. */
 export function* mapPart(d: Gpu, a: number, mirror: GpuMirror, start: number, stop: number): Proc<number> {
-  const { k: { sim }, work } = d, first = work.firstVpn, at = sim.nowNs[a];
+  const { k: { sim }, work } = d, first = work.firstVpn, end = stop - first, at = sim.nowNs[a];
   let rc = 0;
   if (d.work.any(start, stop) || !isEmpty(work.wanted)) {
     sim.call(a, AT_RANGE, start, stop);
@@ -35,39 +35,43 @@ export function* mapPart(d: Gpu, a: number, mirror: GpuMirror, start: number, st
     sim.ret(a);
   }
   // One page that cannot be had fails the whole range: each by itself says which it is.
-  for (let v = start; rc !== 0 && v < stop; v++) {
-    if (!has(work.faulted, v - first)) continue;
+  for (let i = rc === 0 ? end : next(work.faulted, start - first, end); i < end;) {
+    const v = first + i;
     sim.call(a, AT_RANGE, v, start, stop);
     const own = yield* mapRange(d, a, mirror, v, v + 1);
     sim.ret(a);
     if (own !== 0) d.work.fail(v, v + 1, own);
+    i = next(work.faulted, i + 1, end);
   }
   return sim.nowNs[a] - at;
 }
 
 /** Asks for the pages of a range that faulted, anew before each try: a failed one leaves its entries half filled. */
 function request(d: Gpu, pfns: Uint32Array, start: number, n: number): void {
-  const { work } = d, first = start - work.firstVpn;
-  for (let i = 0; i < n; i++) {
-    pfns[i] = work.cause === CAUSE_FAULT && has(work.faulted, first + i)
-      ? (HMM_PFN_REQ_FAULT | (has(work.writes, first + i) ? HMM_PFN_REQ_WRITE : 0)) >>> 0
-      : 0;
+  const { work: { cause, faulted, writes, firstVpn } } = d, first = start - firstVpn, end = first + n;
+  pfns.fill(0, 0, n);
+  if (cause !== CAUSE_FAULT) return;
+  for (let i = next(faulted, first, end); i < end; i = next(faulted, i + 1, end)) {
+    pfns[i - first] = (HMM_PFN_REQ_FAULT | (has(writes, i) ? HMM_PFN_REQ_WRITE : 0)) >>> 0;
   }
 }
 
 /** Leaves of what was found what shall be mapped. Returns a page that may not be written though it must be, or -1. */
 function select(d: Gpu, pfns: Uint32Array, start: number, n: number): number {
-  const { work, memory: { zone } } = d, first = start - work.firstVpn;
+  const { work: { cause, faulted, writes, mapped, firstVpn }, memory: { zone } } = d;
+  const first = start - firstVpn, end = first + n, asked = cause === CAUSE_FAULT, zoneStart = zone.start;
+  const zoneEnd = zone.end, frameBits = HMM_PFN_MASK | 0;
   let denied = -1;
+  for (let i = asked ? next(faulted, first, end) : end; i < end; i = next(faulted, i + 1, end)) {
+    if (has(writes, i) && !(pfns[i - first] & HMM_PFN_WRITE)) denied = i - first;
+  }
   for (let i = 0; i < n; i++) {
-    if (work.cause === CAUSE_FAULT && has(work.faulted, first + i)) {
-      if (has(work.writes, first + i) && !(pfns[i] & HMM_PFN_WRITE)) denied = i;
-      continue;
-    }
-    const pfn = pfns[i] & HMM_PFN_MASK, own = pfn >= zone.start && pfn < zone.end;
-    const remote = has(work.mapped, first + i) ||
-      (work.cause === CAUSE_COUNTER && has(work.faulted, first + i));
-    if (!own && !(remote && pfns[i] & HMM_PFN_VALID)) pfns[i] = 0;
+    const found = pfns[i], pfn = found & frameBits;
+    // Nothing, or an own page: in one test, since which of both it is cannot be guessed.
+    if (((((pfn - zoneStart) | (zoneEnd - 1 - pfn)) >> 31) & found) === 0) continue;
+    const fault = has(faulted, first + i),
+      remote = has(mapped, first + i) || cause === CAUSE_COUNTER && fault;
+    if (!(asked && fault) && !(remote && found & HMM_PFN_VALID)) pfns[i] = 0;
   }
   return denied;
 }

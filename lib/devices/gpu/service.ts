@@ -10,7 +10,7 @@ import { EFAULT, EPERM } from "../../mm/errno.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import { atomicPart } from "./atomic.ts";
-import { has, isEmpty, set } from "./bitmap.ts";
+import { has, isEmpty, last, next, nextInNeither, ones, set, setRange } from "./bitmap.ts";
 import type { Gpu } from "./device.ts";
 import { ACCESSED_BY, PREFER_SYSTEM } from "./hints.ts";
 import { mapPart } from "./map.ts";
@@ -72,8 +72,9 @@ function* servicePart(d: Gpu, a: number, mirror: GpuMirror, v: number, did: Serv
   }
   if (!(vmas.flags[vma] & VM_READ)) d.work.fail(start, stop, -EFAULT);
   if (!(vmas.flags[vma] & VM_WRITE)) {
-    for (let i = start - work.firstVpn; i < stop - work.firstVpn; i++) {
-      if (has(work.writes, i)) d.work.fail(work.firstVpn + i, work.firstVpn + i + 1, -EPERM);
+    const first = work.firstVpn, to = stop - first;
+    for (let i = next(work.writes, start - first, to); i < to; i = next(work.writes, i + 1, to)) {
+      d.work.fail(first + i, first + i + 1, -EPERM);
     }
   }
   work.missed[0] = 0;
@@ -121,18 +122,13 @@ function* bringPart(
   did.evictNs += sim.nowNs[a] - at;
   at = sim.nowNs[a];
   // One migration for each stretch of wanted pages; pages in between that are here already do not part them.
-  for (let i = start - first; i < stop - first;) {
-    while (i < stop - first && !has(work.wanted, i)) i++;
-    let last = i, j = i;
-    for (; j < stop - first && (has(work.wanted, j) || has(work.resident, j)); j++) {
-      if (has(work.wanted, j)) last = j;
-    }
-    if (i < stop - first) {
-      sim.call(a, AT_MOVE, vma, first + i, first + last + 1, did.pages);
-      did.pages += yield* moveToGpu(d, a, mm, vma, first + i, first + last + 1);
-      sim.ret(a);
-    }
-    i = j;
+  const { wanted, resident } = work, to = stop - first;
+  for (let i = next(wanted, start - first, to), j = i; i < to; i = next(wanted, j, to)) {
+    j = nextInNeither(wanted, resident, i, to);
+    const end = first + last(wanted, j) + 1;
+    sim.call(a, AT_MOVE, vma, first + i, end, did.pages);
+    did.pages += yield* moveToGpu(d, a, mm, vma, first + i, end);
+    sim.ret(a);
   }
   for (let v = start - (start % d.chunks.pages); v < stop; v += d.chunks.pages) {
     const c = d.chunks.find(mm, v);
@@ -160,16 +156,20 @@ function choose(d: Gpu, a: number, mm: number, start: number, stop: number, ask:
     const v = first + i,
       chunk = chunks.find(mm, v),
       end = Math.min(stop - first, i + chunks.pages - (v % chunks.pages));
-    const frame = chunk < 0 ? 0 : chunks.frame(chunk) + (v % chunks.pages) - i;
-    for (; i < end; i++) {
-      set(work.valid, i);
-      if (chunk >= 0 && chunks.used[chunk] > 0 && !pages.isFree(frame + i)) set(work.resident, i);
+    if (chunk >= 0 && chunks.used[chunk] > 0) {
+      // A chunk lies in memory as its range lies in the block, so both parts of a word end together.
+      for (let frame = chunks.frame(chunk) + (v % chunks.pages), n: number; i < end; i += n, frame += n) {
+        n = Math.min(end - i, 32 - (i & 31));
+        work.resident[i >>> 5] |= (pages.usedFrom(frame) & ones(n)) << (i & 31);
+      }
     }
+    i = end;
   }
+  setRange(work.valid, start - first, stop - first);
   const { wanted, valid, resident, faulted, stay, mapped, cause } = work;
   if (d.thrash !== undefined && cause === CAUSE_FAULT) {
-    for (let i = start - first; ask && i < stop - first; i++) {
-      if (!has(faulted, i)) continue;
+    const to = ask ? stop - first : 0;
+    for (let i = next(faulted, start - first, to); i < to; i = next(faulted, i + 1, to)) {
       const later = d.thrash.throttles(a, mm, first + i, has(resident, i), has(stay, i), stay);
       if (later) faulted[i >>> 5] &= ~(1 << (i & 31));
     }
@@ -195,9 +195,7 @@ function choose(d: Gpu, a: number, mm: number, start: number, stop: number, ask:
 function widen(d: Gpu, granule: number): void {
   const { wanted, valid, resident } = d.work;
   for (let i = 0; i < BLOCK_PAGES; i += granule) {
-    let any = false;
-    for (let j = i; j < i + granule && !any; j++) any = has(wanted, j);
-    if (!any) continue;
+    if (next(wanted, i, i + granule) === i + granule) continue;
     for (let j = i; j < i + granule; j++) if (has(valid, j) && !has(resident, j)) set(wanted, j);
   }
 }
@@ -210,9 +208,7 @@ function* makeRoom(d: Gpu, a: number, mm: number): Proc<number> {
   const { work, chunks, k: { sim } } = d, first = work.firstVpn, n = chunks.pages;
   let evicted = 0, failed = 0;
   for (let i = 0; i < BLOCK_PAGES; i += n) {
-    let any = false;
-    for (let j = i; j < i + n && !any; j++) any = has(work.wanted, j);
-    if (!any) continue;
+    if (next(work.wanted, i, i + n) === i + n) continue;
     let c = chunks.find(mm, first + i);
     if (c >= 0) chunks.busy[c] = 1;
     else c = chunks.take(mm, first + i);

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Sim } from "../../sim/sim.ts";
-import { has, set } from "./bitmap.ts";
+import { has, next, set } from "./bitmap.ts";
 import { ACCESS_ADD, ACCESS_READ } from "./launch.ts";
 import { BLOCK_PAGES, BLOCK_WORDS, type PrefetchBlock } from "./policy.ts";
 
@@ -96,9 +96,8 @@ export class BlockWork implements PrefetchBlock {
 
   /** Fails the faults of the pages from `from` to `to`, virtual page numbers. */
   fail(from: number, to: number, rc: number): void {
-    for (let v = from; v < to; v++) {
-      const i = v - this.firstVpn;
-      if (!has(this.faulted, i)) continue;
+    const { faulted } = this, end = to - this.firstVpn;
+    for (let i = next(faulted, from - this.firstVpn, end); i < end; i = next(faulted, i + 1, end)) {
       this.error[i] = rc;
       this.faulted[i >>> 5] &= ~(1 << (i & 31));
     }
@@ -106,7 +105,7 @@ export class BlockWork implements PrefetchBlock {
 
   /** Whether any page from `from` to `to` faulted. */
   any(from: number, to: number): boolean {
-    for (let v = from; v < to; v++) if (has(this.faulted, v - this.firstVpn)) return true;
-    return false;
+    const end = to - this.firstVpn;
+    return next(this.faulted, from - this.firstVpn, end) < end;
   }
 }
