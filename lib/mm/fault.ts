@@ -17,7 +17,7 @@ import {
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from "./errno.ts";
-import { MAX_RECLAIM_RETRIES, noFrameFree, tryToFreePages } from "./direct_reclaim.ts";
+import { allocPageSlow, MAX_RECLAIM_RETRIES, noFrameFree, tryToFreePages } from "./direct_reclaim.ts";
 import { removeExclusiveEntry } from "./exclusive_entry.ts";
 import {
   doAnonymousPages,
@@ -52,6 +52,7 @@ import { VM_HUGETLB, VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_ENTRY = site("cpu fault: before it takes a lock");
 const AT_WP = site("write fault: waiting for the page-table lock");
+const AT_WP_ALLOC = site("write fault: no page is free for the copy");
 const AT_COPIED = site("write fault: page copied, not yet mapped");
 const AT_CLEARED = site("write fault: entry cleared, translation not yet flushed");
 const AT_NOTIFY = site("write fault: notifying");
@@ -101,15 +102,25 @@ function* doWpPage(k: Kernel, a: number, mm: number, vma: number, vpn: number, f
     return VM_FAULT_DONE;
   }
   if (!prepareAnon(k, a, vma, flags)) return VM_FAULT_RETRY;
-  const pfn = allocPage(k, a, vma, vpn);
-  if (pfn < 0) return VM_FAULT_OOM;
+  // Held over the allocation and the copy: it could be freed meanwhile, used again at this very place, and taken for the
+  // same. And reclaim must not find the frame for the copy in the page that is to be copied, which would go on for ever.
+  if (old !== ZERO_PFN) pages.get(old);
+  let pfn = allocPage(k, a, vma, vpn);
+  if (pfn < 0) {
+    sim.call(a, AT_WP_ALLOC, vpn, vma, flags, old);
+    pfn = yield* allocPageSlow(k, a, vma, vpn, true);
+    sim.ret(a);
+    if (pfn < 0) {
+      if (old !== ZERO_PFN) pages.put(a, old);
+      return VM_FAULT_OOM;
+    }
+  }
   if (old === ZERO_PFN) {
     sim.spend(a, phase.clear, cost.pageClearNs);
     pages.clear(pfn);
   } else {
     sim.spend(a, phase.copy, transferNs(PAGE_SIZE, 0, cost.copyBytesPerSecond));
     pages.copy(pfn, old);
-    pages.get(old); // or it could be freed meanwhile, used again at this very place, and taken for the same
   }
   if (sim.due(a)) {
     sim.mark(a, AT_COPIED, vpn, pfn, old);
@@ -273,8 +284,9 @@ export function* handleMmFault(
       }
       case PTE_PRESENT:
         if ((write || flags & FAULT_FLAG_UNSHARE) && !(kind & PTE_WRITE)) {
-          rc = yield* doWpPage(k, a, mm, vma, vpn, flags);
-        } else tables.kind[e] |= PTE_YOUNG;
+          return yield* doWpPage(k, a, mm, vma, vpn, flags); // which reclaims by itself
+        }
+        tables.kind[e] |= PTE_YOUNG;
         break;
       case PTE_DEVICE:
         // migrate_to_ram() works on the address space: the vma's lock alone is not enough.
@@ -286,7 +298,7 @@ export function* handleMmFault(
         sim.ret(a);
         // A write to a page that came back shared goes on to its copy in the same fault.
         if (rc === VM_FAULT_DONE && write && (tables.kind[e] & (PTE_KIND | PTE_WRITE)) === PTE_PRESENT) {
-          rc = yield* doWpPage(k, a, mm, vma, vpn, flags);
+          return yield* doWpPage(k, a, mm, vma, vpn, flags);
         }
         break;
       }

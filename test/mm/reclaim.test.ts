@@ -3,7 +3,9 @@ import { machine } from "../../lib/machine/machine.ts";
 import { AccessResult, cpuAccess } from "../../lib/mm/access.ts";
 import { allocPageSlow, noFrameFree, SWAP_CLUSTER_MAX, tryToFreePages } from "../../lib/mm/direct_reclaim.ts";
 import { ENOMEM, VM_FAULT_OOM } from "../../lib/mm/errno.ts";
+import { handleMmFault } from "../../lib/mm/fault.ts";
 import { fileRead, fileWrite } from "../../lib/mm/files.ts";
+import { FAULT_FLAG_WRITE } from "../../lib/mm/fault_anon.ts";
 import { forkMm } from "../../lib/mm/fork.ts";
 import { madvise } from "../../lib/mm/madvise.ts";
 import { mlock } from "../../lib/mm/mlock.ts";
@@ -37,6 +39,28 @@ const kindAt = (k: Kernel, mm: number, vpn: number) => {
 const isPresent = (k: Kernel, mm: number, vpn: number) => (kindAt(k, mm, vpn) & PTE_KIND) === PTE_PRESENT;
 const isSwapped = (k: Kernel, mm: number, vpn: number) => (kindAt(k, mm, vpn) & PTE_KIND) === PTE_SWAP;
 const counter = (k: Kernel, name: string) => k.sim.counters.get(name);
+
+test.each([
+  ["a pin, which unshares it", true],
+  ["a write", false],
+])("a shared page is not reclaimed to make room for its own copy, which %s wants", (_what, pin) => {
+  const { k, mm } = tight(15, 8, 1), held = new Map(count(14).map(() => [k.pages.take(k.ram), 1]));
+  access(k, mm, BASE, 1, 7);
+  expect(run(k, forkMm(k, 0, mm))).toBeGreaterThan(0);
+  let faults = 0;
+  k.watchFault = () => {
+    // Out to swap for the frame and back in from it, without end.
+    if (++faults > 20) throw new Error("the fault makes no progress");
+  };
+  const frames = new Uint32Array(1);
+  if (pin) expect(run(k, pinLongterm(k, 0, mm, BASE, 1, false, frames))).toBe(-ENOMEM);
+  else {expect(run(k, handleMmFault(k, 0, mm, k.vmas.lookup(mm, BASE), BASE, FAULT_FLAG_WRITE))).toBe(
+      VM_FAULT_OOM,
+    );}
+  expect([faults, counter(k, "pswpout")]).toEqual([1, 0]); // unmapped at most, and in the swap cache
+  expect(access(k, mm, BASE, 1, undefined).words).toEqual([7]);
+  expect(brokenAtRest(k, held)).toEqual([]);
+});
 
 describe("a process that touches more than there is", () => {
   test.each(["complete", "clock", "steps"] as const)(
