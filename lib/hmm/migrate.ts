@@ -8,7 +8,6 @@
 import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL } from "../mm/errno.ts";
-import { splitHugePage } from "../mm/huge.ts";
 import { type Kernel, REVERT_FAULT_LOCK, REVERT_FAULT_REFERENCE } from "../mm/kernel.ts";
 import { removeMigrationEntries, restoreNow, tryToMigrate } from "../mm/migration_entry.ts";
 import { type Invalidation, MMU_NOTIFY_MIGRATE, TOLD } from "../mm/notifier.ts";
@@ -25,6 +24,7 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
 } from "../mm/pagetable.ts";
+import { splitHugePage } from "../mm/split_folio.ts";
 import { VM_HUGETLB, VM_MIXEDMAP, VM_WRITE } from "../mm/vma.ts";
 import {
   MIGRATE_PFN_MIGRATE,

@@ -199,6 +199,14 @@ export class AnonVmas {
     return d;
   }
 
+  /**
+   * How often a vma was entered so far. A walk that must miss nothing begins again when this has changed by its end: the
+   * kernel's holds the anon_vma's lock, for which fork, mremap and whoever cuts a vma wait.
+   */
+  get entered(): number {
+    return this.count[2];
+  }
+
   /** Enters a vma anew after its range has changed. */
   reenter(vma: number): void {
     for (let l = this.firstOfVma[vma]; l !== 0; l = this.linkNextOfVma[l]) {
@@ -229,13 +237,17 @@ export class AnonVmas {
    *
    * @param anon the pages' anon_vma
    */
-  placesOf(anon: number, index: number, n: number): { vma: number; start: number; end: number }[] {
-    const { vmas: { start, end, pgoff } } = this;
-    const found: { vma: number; start: number; end: number; entry: number }[] = [];
+  placesOf(
+    anon: number,
+    index: number,
+    n: number,
+  ): { mm: number; vma: number; start: number; end: number }[] {
+    const { vmas: { mm, start, end, pgoff } } = this;
+    const found: { mm: number; vma: number; start: number; end: number; entry: number }[] = [];
     for (let l = this.firstOfAnon[anon]; l !== 0; l = this.linkNextOfAnon[l]) {
       const vma = this.linkVma[l] - 1, at = start[vma] + (index - pgoff[vma]);
       const from = Math.max(at, start[vma]), to = Math.min(at + n, end[vma]);
-      if (from < to) found.push({ vma, start: from, end: to, entry: this.linkEntry[l] });
+      if (from < to) found.push({ mm: mm[vma], vma, start: from, end: to, entry: this.linkEntry[l] });
     }
     return found.sort((a, b) => pgoff[a.vma] - pgoff[b.vma] || a.entry - b.entry);
   }

@@ -14,7 +14,7 @@
  */
 import { allocPage } from "./alloc.ts";
 import { DUE, type Proc, type Sim, site } from "../sim/sim.ts";
-import { trySplitFolio } from "./huge.ts";
+import { trySplitFolio } from "./split_folio.ts";
 import type { Kernel } from "./kernel.ts";
 import { MAX_NODES } from "./numa.ts";
 import { HUGE_PAGES, PG_HUGETLB, PG_LARGE, PG_LAZYFREE, PG_LOCKED, PG_LRU, type Zone } from "./pages.ts";

@@ -2,8 +2,8 @@
  * Transparent huge pages of anonymous memory: faults, the huge zero page, copy on write, splitting.
  *
  * A huge page is mapped by one entry where else a leaf table hangs. Each of its 512 frames counts that mapping; the
- * folio's references and lock are those of the first frame. Splitting the entry keeps the folio; splitting the folio
- * makes 512 pages of it, and those that hold only zeros become mappings of the zero page.
+ * folio's references and lock are those of the first frame. Splitting the entry, as is done here, keeps the folio;
+ * split_folio.ts makes 512 pages of it.
  * @module
  */
 import { allocHuge } from "./alloc.ts";
@@ -12,22 +12,12 @@ import { VM_FAULT_DONE, VM_FAULT_OOM, VM_FAULT_RETRY } from "./errno.ts";
 import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
-import {
-  HUGE_PAGES,
-  PG_ANON_EXCLUSIVE,
-  PG_DIRTY,
-  PG_HUGETLB,
-  PG_LARGE,
-  PG_LOCKED,
-  PG_LRU,
-  ZERO_PFN,
-} from "./pages.ts";
-import { PTE_DIRTY, PTE_KIND, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG } from "./pagetable.ts";
-import { VM_HUGEPAGE, VM_HUGETLB, VM_LOCKED } from "./vma.ts";
+import { HUGE_PAGES, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_HUGETLB, PG_LOCKED, PG_LRU, ZERO_PFN } from "./pages.ts";
+import { PTE_DIRTY, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG } from "./pagetable.ts";
+import { VM_HUGEPAGE, VM_HUGETLB } from "./vma.ts";
 
 const AT_ALLOCATED = site("huge fault: page allocated, not yet mapped");
 const AT_NOTIFY = site("huge page: notifying of a split");
-const AT_FOLIO = site("huge page: splitting a folio");
 
 /** The first page of the huge page around `vpn`. */
 export function hugeStart(vpn: number): number {
@@ -188,99 +178,25 @@ export function copyHuge(k: Kernel, child: number, vpn: number, e: number): bool
   return true;
 }
 
-/** The vmas that map any of a folio's pages, with the part that each maps. */
-export function folioPlaces(
-  k: Kernel,
-  first: number,
-): { readonly vma: number; readonly start: number; readonly end: number }[] {
-  const { pages, vmas } = k, index = pages.index[first];
-  return vmas.anon.placesOf(pages.mapping[first], index, HUGE_PAGES);
+/** Where a vma may map pages of a large folio. */
+export interface FolioPlace {
+  /** Address space. */
+  readonly mm: number;
+  /** Row of the vma. */
+  readonly vma: number;
+  /** First virtual page at which it may map one. */
+  readonly start: number;
+  /** Page past the last. */
+  readonly end: number;
 }
 
-/**
- * Makes 512 pages of a large folio: split_folio().
- *
- * The caller has a reference and the lock. Pages of zeros become mappings of the zero page; pages that nobody maps are
- * freed.
- *
- * @param pfn a page of the folio; the caller's reference and lock go to its own page
- * @returns false when somebody else holds the folio, and nothing was done
- */
-export function* splitFolio(k: Kernel, a: number, pfn: number): Proc<boolean> {
-  const { sim, pages, tables, vmas } = k, first = pages.head(pfn), places = folioPlaces(k, first);
-  let mappings = 0;
-  for (const at of places) {
-    const root = k.root[vmas.mm[at.vma]];
-    if (tables.huge(root, at.start) >= 0) mappings++;
-    else for (let v = at.start; v < at.end; v++) if (mapsPage(k, root, v, first)) mappings++;
-  }
-  if (pages.refcount[first] !== mappings + 1) return false;
-  for (const at of places) {
-    const mm = vmas.mm[at.vma], event = clearOf(mm, at.start, at.end);
-    sim.call(a, AT_FOLIO, pfn, at.vma, at.start);
-    yield* splitHugeEntry(k, a, mm, at.start);
-    yield* k.notifiers.start(a, event);
-    sim.ret(a);
-    k.notifiers.end(a, event);
-  }
-  for (let p = first; p < first + HUGE_PAGES; p++) {
-    pages.flags[p] &= ~(PG_LARGE | PG_LOCKED);
-    pages.refcount[p] = pages.mapcount[p] + (p === pfn ? 1 : 0);
-  }
-  pages.flags[pfn] |= PG_LOCKED;
-  for (const at of places) {
-    const mm = vmas.mm[at.vma], root = k.root[mm], keep = (vmas.flags[at.vma] & VM_LOCKED) !== 0;
-    for (let v = at.start; v < at.end; v++) {
-      if (!mapsPage(k, root, v, first)) continue;
-      const e = tables.entry(root, v), p = tables.pfn[e];
-      if (keep || !pages.isZero(p)) continue;
-      tables.set(e, PTE_PRESENT, ZERO_PFN);
-      pages.mapcount[p]--;
-      k.rssAnon[mm]--;
-      pages.put(a, p);
-    }
-  }
-  for (let p = first; p < first + HUGE_PAGES; p++) {
-    if (pages.refcount[p] !== 0 || pages.isFree(p)) continue;
-    pages.refcount[p] = 1; // was mapped by nobody: only the folio kept it
-    pages.put(a, p);
-  }
-  return true;
+/** The vmas that may map any of a folio's pages, with the part that each maps, in the order of a walk. */
+export function folioPlaces({ pages, vmas }: Kernel, first: number): FolioPlace[] {
+  return vmas.anon.placesOf(pages.mapping[first], pages.index[first], HUGE_PAGES);
 }
 
-/**
- * Makes small pages of what is mapped huge at `vpn`: the huge zero page by its entry, any other by its folio.
- *
- * @returns false when the folio is locked or held by somebody
- */
-export function* splitHugePage(k: Kernel, a: number, mm: number, vpn: number): Proc<boolean> {
-  const { tables, sim } = k, e = tables.huge(k.root[mm], vpn);
-  if (e < 0) return true;
-  const first = tables.pfn[e];
-  sim.call(a, AT_FOLIO, mm, vpn, first);
-  let split = true;
-  if (first === ZERO_PFN) yield* splitHugeEntry(k, a, mm, vpn);
-  else split = yield* trySplitFolio(k, a, first);
-  sim.ret(a);
-  return split;
-}
-
-/** Splits the folio of a page if it can be locked and nobody else holds it. */
-export function* trySplitFolio(k: Kernel, a: number, pfn: number): Proc<boolean> {
-  const { pages } = k;
-  pages.get(pfn);
-  let split = false;
-  if (pages.trylock(pfn)) {
-    split = yield* splitFolio(k, a, pfn);
-    pages.unlock(pfn);
-  }
-  pages.put(a, pfn);
-  return split;
-}
-
-/** Whether the entry of a page names a frame of the folio that begins at `first`. */
-function mapsPage(k: Kernel, root: number, vpn: number, first: number): boolean {
-  const { tables } = k, e = tables.entry(root, vpn);
-  return e >= 0 && (tables.kind[e] & PTE_KIND) === PTE_PRESENT && tables.pfn[e] >= first &&
-    tables.pfn[e] < first + HUGE_PAGES;
+/** The vma that has page `vpn` of a place now, which may have been cut, joined or moved since; -1 for none. */
+export function vmaOfPlace({ vmas }: Kernel, { mm, vma }: FolioPlace, vpn: number): number {
+  const stands = vmas.mm[vma] === mm && vmas.start[vma] <= vpn && vpn < vmas.end[vma];
+  return stands ? vma : vmas.lookup(mm, vpn);
 }

@@ -6,7 +6,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { EACCES, EFAULT, EINVAL, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
 import { punchHole } from "./files.ts";
-import { hugeStart, splitHugePage, trySplitFolio } from "./huge.ts";
+import { hugeStart } from "./huge.ts";
 import { cutsHugetlb } from "./hugetlb.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, splitEnds } from "./mmap.ts";
@@ -14,6 +14,7 @@ import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { HUGE_PAGES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_LOCKED, ZERO_PFN } from "./pages.ts";
 import { PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_SWAP, PTE_YOUNG, VPN_END } from "./pagetable.ts";
 import { pageOut } from "./reclaim.ts";
+import { splitHugePage, trySplitFolio } from "./split_folio.ts";
 import {
   VM_DONTCOPY,
   VM_HUGEPAGE,

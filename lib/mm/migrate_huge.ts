@@ -7,7 +7,7 @@
  * @module
  */
 import { type Proc, site } from "../sim/sim.ts";
-import { clearOf, folioPlaces, splitEntry } from "./huge.ts";
+import { clearOf, type FolioPlace, folioPlaces, splitEntry, vmaOfPlace } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { HUGE_PAGES, PG_ANON_EXCLUSIVE, PG_DIRTY } from "./pages.ts";
 import {
@@ -27,7 +27,7 @@ const AT_NOTIFY = site("migrating a large folio: notifying");
 const AT_PTL = site("migrating a large folio: waiting for a page-table lock");
 
 /** Waits for the locks of the tables of a range; there is nothing to wait for where none is. */
-function* waitTables(k: Kernel, a: number, mm: number, start: number, end: number): Proc {
+export function* waitTables(k: Kernel, a: number, mm: number, start: number, end: number): Proc {
   for (let v = start; v < end; v += HUGE_PAGES - (v & (HUGE_PAGES - 1))) {
     const leaf = k.tables.leaf(k.root[mm], v);
     if (leaf < 0 || !k.tables.locked[leaf >>> 9]) continue;
@@ -37,8 +37,8 @@ function* waitTables(k: Kernel, a: number, mm: number, start: number, end: numbe
   }
 }
 
-/** Whether anybody maps a page of a folio. */
-function isMapped(k: Kernel, first: number): boolean {
+/** Whether anybody maps a page of a folio: folio_mapped(). */
+export function isMapped(k: Kernel, first: number): boolean {
   for (let p = first; p < first + HUGE_PAGES; p++) if (k.pages.mapcount[p] > 0) return true;
   return false;
 }
@@ -49,10 +49,10 @@ function isMapped(k: Kernel, first: number): boolean {
  * @param first first frame; the folio is locked
  */
 export function* tryToMigrateFolio(k: Kernel, a: number, first: number): Proc {
-  const { sim, vmas, tables, pages } = k;
+  const { sim, tables, pages } = k;
   for (const at of folioPlaces(k, first)) {
     if (!isMapped(k, first)) return;
-    const mm = vmas.mm[at.vma], root = k.root[mm], event = clearOf(mm, at.start, at.end);
+    const { mm } = at, root = k.root[mm], event = clearOf(mm, at.start, at.end);
     sim.call(a, AT_NOTIFY, first, at.vma, at.start, at.end);
     yield* k.notifiers.start(a, event);
     yield* waitTables(k, a, mm, at.start, at.end);
@@ -81,26 +81,35 @@ export function* tryToMigrateFolio(k: Kernel, a: number, first: number): Proc {
  * @param to the first frame of where it is now
  */
 export function* removeFolioEntries(k: Kernel, a: number, first: number, to: number): Proc {
-  const { sim, vmas, tables, pages } = k;
-  for (const at of folioPlaces(k, first)) {
-    const mm = vmas.mm[at.vma], root = k.root[mm];
-    sim.call(a, AT_NOTIFY, first, to, at.vma, at.start);
-    yield* waitTables(k, a, mm, at.start, at.end);
-    sim.ret(a);
-    let were = 0;
-    for (let v = at.start; v < at.end; v++) {
-      const e = tables.entry(root, v), p = e < 0 ? -1 : tables.pfn[e], kind = e < 0 ? 0 : tables.kind[e];
-      if ((kind & PTE_KIND) !== PTE_MIGRATION || p < first || p >= first + HUGE_PAGES) continue;
-      const q = p - first + to, dirty = pages.flags[q] & PG_DIRTY ? PTE_DIRTY : 0;
-      const none = vmas.flags[at.vma] & VM_ACCESS_FLAGS ? 0 : PTE_PROTNONE;
-      tables.set(e, PTE_PRESENT | (kind & PTE_WRITE) | dirty | none, q);
-      if (kind & (PTE_ANON_EXCLUSIVE | PTE_WRITE)) pages.flags[q] |= PG_ANON_EXCLUSIVE;
-      pages.mapcount[q]++;
-      pages.refcount[to]++;
-      if (kind & PTE_WAS_HUGE && q - to === (v & (HUGE_PAGES - 1))) were++;
+  const { sim, vmas: { anon } } = k;
+  let entered = -1;
+  while (entered !== anon.entered) {
+    entered = anon.entered;
+    for (const at of folioPlaces(k, first)) {
+      sim.call(a, AT_NOTIFY, first, to, at.vma, at.start);
+      yield* waitTables(k, a, at.mm, at.start, at.end);
+      sim.ret(a);
+      restorePlace(k, first, to, at);
     }
-    if (were === HUGE_PAGES) mapWhole(k, root, at.start, to);
   }
+}
+
+/** {@link removeFolioEntries} at one place. */
+function restorePlace(k: Kernel, first: number, to: number, at: FolioPlace): void {
+  const { vmas, tables, pages } = k, root = k.root[at.mm];
+  let were = 0;
+  for (let v = at.start; v < at.end; v++) {
+    const e = tables.entry(root, v), p = e < 0 ? -1 : tables.pfn[e], kind = e < 0 ? 0 : tables.kind[e];
+    if ((kind & PTE_KIND) !== PTE_MIGRATION || p < first || p >= first + HUGE_PAGES) continue;
+    const q = p - first + to, dirty = pages.flags[q] & PG_DIRTY ? PTE_DIRTY : 0;
+    const none = vmas.flags[vmaOfPlace(k, at, v)] & VM_ACCESS_FLAGS ? 0 : PTE_PROTNONE;
+    tables.set(e, PTE_PRESENT | (kind & PTE_WRITE) | dirty | none, q);
+    if (kind & (PTE_ANON_EXCLUSIVE | PTE_WRITE)) pages.flags[q] |= PG_ANON_EXCLUSIVE;
+    pages.mapcount[q]++;
+    pages.refcount[to]++;
+    if (kind & PTE_WAS_HUGE && q - to === (v & (HUGE_PAGES - 1))) were++;
+  }
+  if (were === HUGE_PAGES) mapWhole(k, root, at.start, to);
 }
 
 /** Maps a folio by one entry again, whose 512 pages a table has in order and with the same rights. */

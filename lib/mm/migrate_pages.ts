@@ -14,7 +14,7 @@ import { DUE, type Proc, site } from "../sim/sim.ts";
 import { PAGE_SIZE } from "../units.ts";
 import { type CopyEngine, NO_PAGE } from "./copy_engine.ts";
 import { EAGAIN, ENOMEM } from "./errno.ts";
-import { splitFolio } from "./huge.ts";
+import { splitFolio } from "./split_folio.ts";
 import type { Kernel } from "./kernel.ts";
 import { removeFolioEntries, tryToMigrateFolio } from "./migrate_huge.ts";
 import { removeMigrationPtes, tryToMigrate } from "./migration_entry.ts";

@@ -60,8 +60,14 @@ export function tryToMigrate(k: Kernel, a: number, pfn: number): Proc<number> {
 }
 
 /** Replaces all migration entries of `page` by entries of `to`, by the reverse map: remove_migration_ptes(). */
-export function removeMigrationPtes(k: Kernel, a: number, page: number, to: number): Proc<number> {
-  return rmapWalk(k, a, page, FROM_MIGRATION, to);
+export function* removeMigrationPtes(k: Kernel, a: number, page: number, to: number): Proc<number> {
+  const { anon } = k.vmas;
+  let found = 0, entered = -1;
+  while (entered !== anon.entered) {
+    entered = anon.entered;
+    found += yield* rmapWalk(k, a, page, FROM_MIGRATION, to);
+  }
+  return found;
 }
 
 /** Whether only this vma can map a page of `anon`: true of every page that no fork ever shared. */

@@ -45,6 +45,8 @@ export const PTE_ANON_EXCLUSIVE = 0x10;
 export const PTE_OF_FILE = 0x40;
 /** In a migration entry: its page was mapped by a huge entry, and can be again. */
 export const PTE_WAS_HUGE = 0x20;
+/** In a migration entry of a folio that is split: the page was used through the entry that stood here. */
+export const PTE_WAS_YOUNG = 0x20;
 /** The page was used through this entry. */
 export const PTE_YOUNG = 0x20;
 

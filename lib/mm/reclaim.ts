@@ -11,7 +11,7 @@
 import { transferNs } from "../profiles/transfer.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { PAGE_SIZE } from "../units.ts";
-import { trySplitFolio } from "./huge.ts";
+import { trySplitFolio } from "./split_folio.ts";
 import type { Kernel } from "./kernel.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_LRU, ZERO_PFN } from "./pages.ts";
 import { PTE_ANON_EXCLUSIVE, PTE_DIRTY, PTE_KIND, PTE_PRESENT, PTE_SWAP } from "./pagetable.ts";
