@@ -1,7 +1,8 @@
 /** A large folio that is split as reclaim does it, without the mmap lock, raced by its sharers, its users and a device. */
 import { describe, expect, test } from "vitest";
 import { Search } from "../../lib/explore/search.ts";
-import { DeviceThread, Thread } from "../../lib/machine/thread.ts";
+import { DeviceThread } from "../../lib/machine/device_thread.ts";
+import { Thread } from "../../lib/machine/thread.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { oneRun, Region } from "../../lib/machine/process.ts";
 import { AccessResult, cpuAccess } from "../../lib/mm/access.ts";
@@ -175,9 +176,9 @@ describe.each([["its only user", false], ["one of two sharers", true]])(
         const s = small(shared), { k, p, heap, spaces } = s, draw = draws(seed);
         // The split stops a dozen times, fork a thousand if it goes entry by entry: neither must always be first.
         const pick = (n: number) => n === 2 ? Number(draw(512) < 2 ** (1 + seed % 9)) : draw(n);
-        function* forks(): Proc {
+        const forks = function* (): Proc {
           spaces.push(yield* forkMm(k, k.sim.current, p.mm));
-        }
+        };
         try {
           interleave(k.sim, [forks(), splits(s)].map((proc, i) => ({ a: i + 1, proc })), pick);
           outcomes.add(s.split);
