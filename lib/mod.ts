@@ -70,6 +70,7 @@ export {
   interconnect,
   type InterconnectOptions,
 } from "./machine/engines.ts";
+export type { LinkOptions } from "./machine/links.ts";
 export type { NodeOptions, NodeSpec } from "./machine/nodes.ts";
 export type { BindOptions, Mempolicy, Moved, MoveOptions } from "./machine/placement.ts";
 export { Machine, machine, type ProcessOptions, type RunOptions } from "./machine/machine.ts";
@@ -286,6 +287,9 @@ export type {
 export type { CopyEngine, Link } from "./bus/link.ts";
 export type { Census, SpaceCount } from "./check/census.ts";
 export type { Checker, Hooks, Scene, Where } from "./check/mod.ts";
+export type { Beyond, Channels, SharedLink } from "./bus/shared_link.ts";
+export type { LinkSpec, Topology } from "./bus/topology.ts";
+export type { DeviceLink, Direction } from "./bus/way.ts";
 export type { SharedLinks, WorkList } from "./bus/shared_links.ts";
 export type { Descriptor } from "./bus/shares.ts";
 export type { DevicePhases, DummyDevice } from "./devices/dummy/device.ts";

@@ -178,7 +178,12 @@ export class PlainDma extends InterconnectEngine {
       const parts = Math.min(channels, pages);
       for (let i = 0; i < parts; i++) {
         const own = Math.floor((pages * (i + 1)) / parts) - Math.floor((pages * i) / parts);
-        list.push({ lane, bytes: own * PAGE_SIZE, mostBytesPerSecond: channelBytesPerSecond, setupNs });
+        list.push({
+          lanes: [lane],
+          bytes: own * PAGE_SIZE,
+          mostBytesPerSecond: channelBytesPerSecond,
+          setupNs,
+        });
       }
     }
     if (list.length > 0) yield* this.bus.links.spread(a, list, this.workers, queueDepth);
@@ -226,8 +231,8 @@ export class CpuCopy extends InterconnectEngine {
       for (let left = pages; left > 0;) {
         const t = Math.floor((done * parts) / total), end = Math.ceil(((t + 1) * total) / parts);
         const own = Math.min(left, end - done), list = lists[t], last = list.at(-1);
-        const before = last?.lane === lane ? list.pop()!.bytes : 0;
-        list.push({ lane, bytes: before + own * PAGE_SIZE, mostBytesPerSecond: most, setupNs: 0 });
+        const before = last?.lanes[0] === lane ? list.pop()!.bytes : 0;
+        list.push({ lanes: [lane], bytes: before + own * PAGE_SIZE, mostBytesPerSecond: most, setupNs: 0 });
         done += own;
         left -= own;
       }

@@ -9,11 +9,17 @@ import { EIO } from "../mm/errno.ts";
 import { type CopyEngine, NO_PAGE } from "../mm/copy_engine.ts";
 import type { Pages } from "../mm/pages.ts";
 import { PAGE_SIZE } from "../units.ts";
+import { type DeviceLink, type Direction, TO_DEVICE, TO_HOST } from "./way.ts";
 
 export { type CopyEngine, NO_PAGE };
 
-/** A point-to-point link: a cost by length, one transfer at a time in each call's order. */
-export class Link {
+const AT_TRANSFER = site("link: before a transfer");
+
+/**
+ * The plain link of a dummy device: a cost by length, one transfer at a time in each call's order, both ways together. It is
+ * one time stamp, so that a transfer never stops anybody. A GPU's link is a {@link SharedLink}.
+ */
+export class Link implements DeviceLink {
   /** Bytes over virtual time since the last {@link reset}. */
   bytes: Timeline;
   /** The link's name in charts. */
@@ -41,15 +47,28 @@ export class Link {
     this.bytes = new Timeline(name, "bytes");
     this.channel = sim.resource("link");
     this.phase = sim.spans.phase("copy over the link");
+    // Each run has a timeline of its own; readers keep the old one.
+    sim.onReset.push(() => {
+      this.bytes = new Timeline(this.name, "bytes");
+    });
   }
 
-  /** Begins a timeline of its own; readers keep the old one. */
-  reset(): void {
-    this.bytes = new Timeline(this.name, "bytes");
+  /** Bytes over virtual time in this run, both directions together. */
+  timelines(): readonly Timeline[] {
+    return [this.bytes];
+  }
+
+  /** Moves `bytes` after whoever is due has run; {@link Link.tryTransfer}, which never refuses, does not wait for them. */
+  *transfer(a: number, direction: Direction, bytes: number): Proc {
+    if (this.sim.due(a)) {
+      this.sim.mark(a, AT_TRANSFER, direction, bytes);
+      yield DUE;
+    }
+    this.tryTransfer(a, direction, bytes);
   }
 
   /** Moves `bytes` for actor `a`, after the transfers before it. */
-  transfer(a: number, bytes: number): void {
+  tryTransfer(a: number, _direction: Direction, bytes: number): true {
     if (bytes !== this.lastBytes) {
       this.lastNs = this.curve.ns(bytes);
       this.lastBytes = bytes;
@@ -57,11 +76,13 @@ export class Link {
     const ns = this.lastNs;
     const from = this.sim.hold(a, this.channel, this.phase, ns);
     this.bytes.addSpan(from, from + ns, bytes);
+    return true;
   }
 }
 
 const AT_MAP = site("dma: before the mapping");
 const AT_PAGE = site("dma: before a page is copied");
+const AT_LINK = site("dma: pages cross the link");
 const AT_DONE = site("dma: copied");
 
 /** Leaves the first `keep` rows to copy and no other. Returns how many of those have a source. */
@@ -75,7 +96,7 @@ export function keepRows(src: Uint32Array, dst: Uint32Array, n: number, keep: nu
   return sources;
 }
 
-/** A device's DMA engine with one channel. */
+/** A device's DMA engine: over a plain {@link Link} one transfer after the other, over {@link Channels} side by side. */
 export class DmaEngine implements CopyEngine {
   private readonly phaseMap: number;
   private readonly phaseUnmap: number;
@@ -84,7 +105,7 @@ export class DmaEngine implements CopyEngine {
   /**
    * @param sim the machine's contract
    * @param pages struct pages, whose content it moves
-   * @param link the way to the host
+   * @param link the way to the host, or channels on it
    * @param mapPageNs cost of mapping one page for DMA
    * @param unmapPageNs cost of taking that back
    * @param setupNs cost of submitting a transfer
@@ -92,7 +113,7 @@ export class DmaEngine implements CopyEngine {
   constructor(
     private readonly sim: Sim,
     private readonly pages: Pages,
-    private readonly link: Link,
+    private readonly link: DeviceLink,
     private readonly mapPageNs: number,
     private readonly unmapPageNs: number,
     private readonly setupNs: number,
@@ -119,10 +140,10 @@ export class DmaEngine implements CopyEngine {
       sim.mark(a, AT_MAP, n);
       yield DUE;
     }
-    let copied = 0, mapped = 0;
+    let copied = 0, mapped = 0, direction: Direction = TO_DEVICE;
     for (let i = 0; i < n; i++) {
       if (dst[i] === NO_PAGE) continue;
-      copied++;
+      if (copied++ === 0 && dst[i] < pages.ramEnd) direction = TO_HOST;
       if (src[i] !== NO_PAGE) mapped++;
     }
     if (copied === 0) return 0;
@@ -145,7 +166,11 @@ export class DmaEngine implements CopyEngine {
     }
     sim.spend(a, this.phaseSetup, this.setupNs);
     // Pages of zeros are filled where they are and do not cross the link.
-    if (mapped > 0) this.link.transfer(a, mapped * PAGE_SIZE);
+    if (mapped > 0 && !this.link.tryTransfer(a, direction, mapped * PAGE_SIZE)) {
+      sim.call(a, AT_LINK, n, good, copied);
+      yield* this.link.transfer(a, direction, mapped * PAGE_SIZE);
+      sim.ret(a);
+    }
     sim.spend(a, this.phaseUnmap, copied * this.unmapPageNs);
     if (sim.due(a)) {
       sim.mark(a, AT_DONE, n, good);

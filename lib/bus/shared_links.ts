@@ -3,7 +3,8 @@
  *
  * The arithmetic is that of {@link Shares}. Whoever waits asks when its job would end if nothing else came, lets that
  * time pass, and asks again if others ran meanwhile: so two transfers that overlap slow each other down, whichever began
- * first. It is time alone and part of no state; where time does not decide who runs (the explorer), transfers take none.
+ * first. It is time alone and part of no state; where time does not decide who runs (the explorer), a transfer takes what it
+ * takes alone.
  * @module
  */
 import { Timeline } from "../record/timeline.ts";
@@ -16,6 +17,13 @@ const AT_WAIT = site("shared link: waiting for the end of a transfer");
 
 /** The descriptors that one worker gets of a job, in their order. */
 export type WorkList = readonly Descriptor[];
+
+/** Whether a lane is crossed by one of the lists alone, each of which has one descriptor. */
+function only(lists: readonly WorkList[], lane: number): boolean {
+  let n = 0;
+  for (const [d] of lists) if (d.lanes.includes(lane)) n++;
+  return n === 1;
+}
 
 /** The shared links of a machine: lanes, one a direction, and the workers (channels, threads) that move over them. */
 export class SharedLinks {
@@ -74,6 +82,11 @@ export class SharedLinks {
     return now.total > 0 ? now : this.before[lane] ?? now;
   }
 
+  /** Bytes that have crossed a lane since all clocks were last at zero. */
+  bytesNow(lane: number): Timeline {
+    return this.timelines[lane];
+  }
+
   /** Makes a worker that moves one descriptor after the other: a channel. */
   worker(): number {
     this.workers++;
@@ -95,6 +108,29 @@ export class SharedLinks {
   }
 
   /**
+   * Moves a descriptor at once, if nothing is under way and nobody else is due before its end. So it is with most, and it
+   * costs no generator and no look ahead.
+   *
+   * @param a actor
+   * @param d what is to be moved
+   * @returns whether it was moved; if not, nothing has happened
+   */
+  tryMove(a: number, d: Descriptor): boolean {
+    const { sim, shares } = this, explored = sim.horizonNs < 0, now = sim.nowNs[a];
+    const ns = shares.aloneNs(d);
+    if (!explored) {
+      if (now + ns >= sim.horizonNs) return false;
+      shares.advance(now);
+      if (!shares.idle || shares.nowNs + ns >= sim.horizonNs) return false;
+      // Only where clocks do not order who runs can somebody have gone on past this actor's time.
+      sim.waited(a, this.phaseWait, shares.nowNs - now);
+      shares.pass(sim.nowNs[a], d);
+    } else for (const lane of d.lanes) this.timelines[lane].addSpan(now + d.setupNs, now + ns, d.bytes);
+    sim.spend(a, this.phase, ns);
+    return true;
+  }
+
+  /**
    * Moves bytes by workers that are the job's own, one for each list: threads that copy side by side.
    *
    * @param a actor that waits until all has been moved
@@ -102,7 +138,7 @@ export class SharedLinks {
    */
   *move(a: number, lists: readonly WorkList[]): Proc {
     const { sim } = this;
-    if (sim.horizonNs < 0) return;
+    if (sim.horizonNs < 0) return sim.spend(a, this.phase, this.aloneNs(lists));
     yield* this.arrive(a);
     const aloneNs = this.aloneNs(lists), job = this.shares.job();
     const workers = lists.map(() => this.borrowed.pop() ?? this.worker());
@@ -121,7 +157,7 @@ export class SharedLinks {
    */
   *spread(a: number, descriptors: WorkList, workers: readonly number[], depth: number): Proc {
     const { sim } = this;
-    if (sim.horizonNs < 0) return;
+    if (sim.horizonNs < 0) return sim.spend(a, this.phase, this.aloneSpreadNs(descriptors, workers.length));
     yield* this.arrive(a);
     const aloneNs = this.aloneSpreadNs(descriptors, workers.length);
     const job = this.shares.job(), start = sim.nowNs[a];
@@ -178,8 +214,11 @@ export class SharedLinks {
     this.shares.freeJob(job);
   }
 
-  /** What a job takes if nothing else is under way. */
-  private aloneNs(lists: readonly WorkList[]): number {
+  /** What a job takes if nothing else is under way, in ns. */
+  aloneNs(lists: readonly WorkList[]): number {
+    if (lists.every((list) => list.length === 1 && list[0].lanes.every((l) => only(lists, l)))) {
+      return lists.reduce((ns, [d]) => Math.max(ns, this.shares.aloneNs(d)), 0);
+    }
     const alone = new Shares(), job = alone.job();
     alone.lanes.push(...this.rates);
     for (const list of lists) {

@@ -2,7 +2,7 @@
  * What a program on a device does to memory: batches of accesses through the device's own table.
  * @module
  */
-import type { Link } from "../bus/link.ts";
+import { type DeviceLink, TO_DEVICE, TO_HOST } from "../bus/way.ts";
 import type { Accesses, AccessResult } from "../mm/access.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import { PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../mm/pagetable.ts";
@@ -20,7 +20,7 @@ export interface DeviceTiming {
   /** Phase under which that is booked. */
   readonly phase: number;
   /** The way to system memory; accesses to pages there cross it. */
-  readonly link: Link | undefined;
+  readonly link: DeviceLink | undefined;
 }
 
 /** How a device resolves a fault of pages `start` to `end`: 0, or a negated errno. */
@@ -32,6 +32,7 @@ export interface FaultHandler {
 const MOST_FRUITLESS_FAULTS = 10_000;
 
 const AT_ACCESS = site("before a device access");
+const AT_LINK = site("device access: pages cross the link");
 const AT_FAULT = site("device access: in its fault");
 
 /**
@@ -77,7 +78,14 @@ export function* deviceAccess(
       }
       if (v > from) {
         sim.spend(a, device.phase, device.accessNs * (v - from));
-        if (remote > 0) device.link?.transfer(a, remote * PAGE_SIZE);
+        if (remote > 0 && device.link !== undefined) {
+          const direction = write ? TO_HOST : TO_DEVICE, bytes = remote * PAGE_SIZE;
+          if (!device.link.tryTransfer(a, direction, bytes)) {
+            sim.call(a, AT_LINK, row, v, from);
+            yield* device.link.transfer(a, direction, bytes);
+            sim.ret(a);
+          }
+        }
         out.pages += v - from;
         sim.progress++;
         fruitless = 0;

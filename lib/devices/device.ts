@@ -5,7 +5,7 @@
  * knows only what stands here.
  * @module
  */
-import type { Link } from "../bus/link.ts";
+import type { DeviceLink } from "../bus/way.ts";
 import type { DeviceMemory } from "../hmm/devmem.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import type { Columns } from "../record/columns.ts";
@@ -45,7 +45,7 @@ export interface Device {
   /** The machine that it is in. */
   readonly k: Kernel;
   /** The way to the host. */
-  readonly link: Link;
+  readonly link: DeviceLink;
   /** Memory of its own, if it has any. */
   readonly memory: DeviceMemory | undefined;
   /** The device's page table of an address space; made on first use. */

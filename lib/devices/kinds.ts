@@ -4,6 +4,7 @@
  */
 import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
+import type { Topology } from "../bus/topology.ts";
 import type { Batches } from "../hmm/batches.ts";
 import type { Kernel } from "../mm/kernel.ts";
 import type { Profile } from "../profiles/profile.ts";
@@ -52,6 +53,7 @@ export function checkDevice(options: unknown, name: string): AnyDeviceSpec {
  * @param name the device's name
  * @param spec checked description
  * @param owner number of the device, from 1
+ * @param topology what lies between devices and host
  * @returns the device
  */
 export function attachDevice(
@@ -60,8 +62,9 @@ export function attachDevice(
   name: string,
   spec: AnyDeviceSpec,
   owner: number,
+  topology: Topology,
 ): Device {
   return spec.kind === "gpu"
-    ? new Gpu(k, batches, name, spec, owner)
+    ? new Gpu(k, batches, name, spec, owner, topology)
     : new DummyDevice(k, batches, name, spec, owner);
 }

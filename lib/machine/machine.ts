@@ -3,6 +3,7 @@
  * @module
  */
 import { checkOptions } from "../arguments.ts";
+import { Topology } from "../bus/topology.ts";
 import type { Device } from "../devices/device.ts";
 import { attachDevice, type DeviceChoice, type DeviceOf } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
@@ -68,6 +69,8 @@ export class Machine implements Displayable {
   readonly checkers: Checkers | undefined = undefined;
   /** What the last run left behind, also one that a broken rule has ended; undefined before the first. */
   lastRun: Run | undefined = undefined;
+  /** What lies between its devices and its memory. */
+  readonly topology: Topology;
   /** Arrays for the pages of its migrations. */
   readonly batches: Batches;
   private broken: string | undefined;
@@ -84,8 +87,9 @@ export class Machine implements Displayable {
     const k = this.kernel = new Kernel(spec.kernel, spec.cost, reverts(spec.revert));
     // A migration holds two batches, and a device fault one around it.
     this.batches = new Batches(k.sim, Math.min(4 * spec.kernel.actors, 256), spec.batchPages);
+    this.topology = new Topology(k.sim, spec.links);
     this.deviceList = Object.entries(spec.devices).map(([name, d], i) =>
-      attachDevice(k, this.batches, name, d, i + 1)
+      attachDevice(k, this.batches, name, d, i + 1, this.topology)
     );
     this.devices = Object.fromEntries(this.deviceList.map((d) => [d.name, d]));
     k.sim.actorNames[0] = "main";
@@ -139,7 +143,14 @@ export class Machine implements Displayable {
     this.usable();
     const spec = checkDevices({ [name]: choice })[name];
     checkAttach(this, name, spec);
-    const device = attachDevice(this.kernel, this.batches, name, spec, this.deviceList.length + 1);
+    const device = attachDevice(
+      this.kernel,
+      this.batches,
+      name,
+      spec,
+      this.deviceList.length + 1,
+      this.topology,
+    );
     (this.deviceList as Device[]).push(device);
     (this.devices as Record<string, Device>)[name] = device;
     this.spec = { ...this.spec, devices: { ...this.spec.devices, [name]: spec } };
@@ -220,7 +231,7 @@ export class Machine implements Displayable {
     this.usable();
     checkWorkloads(this, workloads);
     const { sim, cpus, nodes } = this.kernel, entries = Object.entries(workloads);
-    this.resetAccounts();
+    this.kernel.sim.resetAccounts();
     cpus.fill(0);
     for (const [, w] of entries) {
       if (w.process !== undefined) {
@@ -254,12 +265,6 @@ export class Machine implements Displayable {
   private cores(threads: readonly number[]): Cores | undefined {
     const { cores, timeSliceNs } = this.spec.cost;
     return threads.length > cores ? new Cores(this.kernel.sim, cores, timeSliceNs, threads) : undefined;
-  }
-
-  /** Zero clocks, counters, histograms and timelines; runs keep theirs. */
-  private resetAccounts(): void {
-    this.kernel.sim.resetAccounts();
-    for (const d of this.deviceList) d.link.reset();
   }
 
   /**
@@ -356,7 +361,7 @@ export class Machine implements Displayable {
     const run = new Run(this, outcomes, virtualNs, wallSeconds, resumes, end, invariant?.broken);
     this.lastRun = run;
     // What a process does from here on by itself is not this run's.
-    this.resetAccounts();
+    this.kernel.sim.resetAccounts();
     if (invariant !== undefined) throw invariant;
     return run;
   }

@@ -80,8 +80,13 @@ export class Run implements Displayable {
   readonly migrationsToDevice: LatencyHistogram;
   /** Migrations back to system memory, one a batch. */
   readonly migrationsToSystem: LatencyHistogram;
-  /** Bytes over each device's link by virtual time, in the order of the machine's devices. */
+  /**
+   * Bytes over each link by virtual time: of each device in the machine's order, one for a dummy device, to the device and
+   * to the host for a GPU; then of each link of `machine({ links })`, to the devices and to the host.
+   */
   readonly links: readonly Timeline[];
+  /** Bytes over the devices' own links. */
+  private readonly linkBytes: number;
   /** Count, mean and percentiles of every kind of span. */
   readonly latencies: Columns;
   /** Where the time of every kind of span went: columns kind, phase, ns, share; a kind's phases add up to its latencies. */
@@ -132,7 +137,9 @@ export class Run implements Displayable {
     this.invalidations = spans.histogram("invalidation");
     this.migrationsToDevice = spans.histogram("migration to device");
     this.migrationsToSystem = spans.histogram("migration to system");
-    this.links = m.deviceList.map((d) => d.link.bytes);
+    const own = m.deviceList.flatMap((d) => d.link.timelines());
+    this.linkBytes = own.reduce((n, link) => n + link.total, 0);
+    this.links = [...own, ...m.topology.timelines()];
     this.records = Object.fromEntries(m.deviceList.map((d) => [d.name, d.records?.() ?? {}]));
     this.latencies = spans.summary();
     this.phases = spans.phases();
@@ -184,7 +191,6 @@ export class Run implements Displayable {
     const rate = seconds === 0 ? 0 : Math.round(this.movedBytes / seconds),
       p50 = h.percentileNs(50),
       p99 = h.percentileNs(99);
-    const linkBytes = this.links.reduce((n, link) => n + link.total, 0);
     const rows = [
       { figure: "virtual time", text: formatNs(this.virtualNs), value: this.virtualNs, unit: "ns" },
       {
@@ -219,7 +225,12 @@ export class Run implements Displayable {
         unit: "bytes",
       },
       // Pages of zeros are made where they shall be and do not cross a link; a remote access crosses it and moves nothing.
-      { figure: "bytes over the links", text: formatBytes(linkBytes), value: linkBytes, unit: "bytes" },
+      {
+        figure: "bytes over the links",
+        text: formatBytes(this.linkBytes),
+        value: this.linkBytes,
+        unit: "bytes",
+      },
       { figure: "migration throughput", text: formatRate(rate), value: rate, unit: "bytes/s" },
       { figure: "invalidations", text: formatCount(h.count), value: h.count, unit: "" },
       { figure: "invalidation p50", text: formatNs(p50), value: p50, unit: "ns" },

@@ -4,6 +4,7 @@
  */
 import os from "node:os";
 import { checkOptions, describe, during, wholeNumber } from "../arguments.ts";
+import type { LinkSpec } from "../bus/topology.ts";
 import { type AnyDeviceSpec, checkDevice, type DeviceChoice } from "../devices/kinds.ts";
 import { UsageError } from "../errors.ts";
 import type { KernelSpec } from "../mm/kernel.ts";
@@ -13,6 +14,7 @@ import type { HostCosts } from "../profiles/parameters.ts";
 import type { Profile } from "../profiles/profile.ts";
 import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
 import { reverts } from "../sim/revert.ts";
+import { checkLinks, type LinkOptions } from "./links.ts";
 import { checkNodes, type NodeOptions, type NodeSpec } from "./nodes.ts";
 import { checkCheckers } from "../check/mod.ts";
 
@@ -29,6 +31,11 @@ export interface MachineOptions<
    * a kind of device.
    */
   readonly devices?: D;
+  /**
+   * Links that GPUs share on their way to the host (default none: each has the rate of its own link): a switch, a root
+   * complex. GPUs that are attached later are on none of them.
+   */
+  readonly links?: readonly LinkOptions[];
   /** Room for memory of devices that are attached later, for example "16 GiB" (default 0); each takes whole 128 MiB of it. */
   readonly hotplug?: string | number;
   /** Seed of every random draw (default 1). */
@@ -76,6 +83,8 @@ export interface MachineSpec {
   readonly nodes: readonly NodeSpec[];
   /** Its devices by name, in their order. */
   readonly devices: Readonly<Record<string, AnyDeviceSpec>>;
+  /** Links that devices share. */
+  readonly links: readonly LinkSpec[];
   /** What is switched off. */
   readonly revert: readonly string[];
   /** Rules that are looked after. */
@@ -88,6 +97,7 @@ const OPTIONS: Readonly<Record<keyof MachineOptions, true>> = {
   host: true,
   hostParameters: true,
   devices: true,
+  links: true,
   hotplug: true,
   seed: true,
   memory: true,
@@ -307,6 +317,7 @@ export function checkMachine(o: MachineOptions): MachineSpec {
     cost,
     nodes,
     devices,
+    links: checkLinks(o.links ?? [], devices),
     revert: checkReverts(o.revert ?? []),
     checkers: checkCheckers(BUILD, o.checkers ?? []),
     batchPages,

@@ -120,7 +120,7 @@ export interface GpuCosts extends DeviceCosts {
   readonly faultBufferEntries: number;
   /** What memory is given out and evicted in. */
   readonly chunkBytes: number;
-  /** The DMA engines that copy at a time. */
+  /** Copies that the GPU's DMA engine has under way at a time, whichever way they go. */
   readonly dmaChannels: number;
   /** A walk of the GPU's page table after a miss in its TLBs. */
   readonly pageWalkNs: number;

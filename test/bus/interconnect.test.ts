@@ -7,6 +7,7 @@ import type { Workload } from "../../lib/machine/workload.ts";
 import { AccessResult } from "../../lib/mm/access.ts";
 import { EIO } from "../../lib/mm/errno.ts";
 import { NO_PAGE } from "../../lib/mm/copy_engine.ts";
+import { lineCurve } from "../../lib/profiles/curve.ts";
 import { transferNs } from "../../lib/profiles/transfer.ts";
 import type { Proc } from "../../lib/sim/sim.ts";
 import { brokenAtRest } from "../rest.ts";
@@ -29,10 +30,12 @@ function frames(m: Machine, node: number, n: number): Uint32Array {
   });
 }
 
+const RATE = 1_000_000_000;
+
 describe("a shared link", () => {
   const crossing = async (starts: readonly { atNs: number; direction: 0 | 1; bytes: number }[]) => {
     const m = bare(), { sim } = m.kernel, idle = sim.spans.phase("idle");
-    const link = new SharedLink(new SharedLinks(sim), "pcie", 100, 1_000_000_000);
+    const link = new SharedLink(new SharedLinks(sim), "pcie", lineCurve(100, RATE), RATE);
     const run = await m.run(Object.fromEntries(starts.map(({ atNs, direction, bytes }, i) => [
       `t${i}`,
       workload("transfer", function* (_m, a) {

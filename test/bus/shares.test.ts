@@ -11,7 +11,7 @@ function bench(rate: number) {
   const start = (atNs: number, bytes: number, more: Partial<Descriptor> = {}): number => {
     const job = s.job();
     s.advance(atNs);
-    s.submit(atNs, s.worker(), job, { lane: 0, bytes, mostBytesPerSecond: rate, setupNs: 0, ...more });
+    s.submit(atNs, s.worker(), job, { lanes: [0], bytes, mostBytesPerSecond: rate, setupNs: 0, ...more });
     return job;
   };
   return { s, start, crossed };
@@ -99,14 +99,92 @@ describe("transfers on one lane", () => {
 test("lanes do not touch each other: a link is full duplex", () => {
   const { s, start } = bench(1_000_000_000);
   s.lanes.push(1_000_000_000);
-  const there = start(0, 1000), back = start(0, 1000, { lane: 1 });
+  const there = start(0, 1000), back = start(0, 1000, { lanes: [1] });
   expect([s.endNs(there), s.endNs(back)]).toEqual([1000, 1000]);
+});
+
+describe("transfers that cross several lanes", () => {
+  test("have what the narrowest leaves them, and leave the rest of the others to those that cross only these", () => {
+    // Lanes: two links of 10 bytes a ns, and a switch of 12 above both; a third link above nothing.
+    const s = new Shares(), rate = 10_000_000_000;
+    s.lanes.push(rate, rate, 12_000_000_000);
+    const start = (lanes: number[], bytes: number) => {
+      const job = s.job();
+      s.submit(0, s.worker(), job, { lanes, bytes, mostBytesPerSecond: rate, setupNs: 0 });
+      return job;
+    };
+    const a = start([0, 2], 6000), b = start([1, 2], 3000), c = start([1], 4000);
+    // b and c have 5 each of the second link; a has 7 of the switch until b ends at 600, and 10 from then on; so has c.
+    expect([a, b, c].map((job) => s.endNs(job))).toEqual([780, 600, 700]);
+  });
+
+  test("no lane ever moves more than its rate, whatever crosses it", () => {
+    const transfer = fc.record({
+      at: fc.integer({ min: 0, max: 3000 }),
+      bytes: fc.integer({ min: 1, max: 20_000 }),
+      lanes: fc.subarray([0, 1, 2, 3], { minLength: 1 }),
+    });
+    const rates = fc.array(fc.integer({ min: 1_000_000_000, max: 9_000_000_000 }), {
+      minLength: 4,
+      maxLength: 4,
+    });
+    fc.assert(fc.property(fc.array(transfer, { minLength: 1, maxLength: 8 }), rates, (given, lanes) => {
+      const crossed: { lane: number; to: number; bytes: number }[] = [];
+      const s = new Shares((lane, _from, to, bytes) => crossed.push({ lane, to, bytes }));
+      s.lanes.push(...lanes);
+      const all = [...given].sort((x, y) => x.at - y.at);
+      const jobs = all.map((t) => {
+        const job = s.job();
+        s.advance(t.at);
+        s.submit(t.at, s.worker(), job, {
+          lanes: t.lanes,
+          bytes: t.bytes,
+          mostBytesPerSecond: 8_000_000_000,
+          setupNs: 0,
+        });
+        return job;
+      });
+      const ends = jobs.map((j) => s.endNs(j));
+      s.advance(Math.max(...ends));
+      all.forEach((t, i) => {
+        const alone = transferNs(t.bytes, 0, Math.min(8_000_000_000, ...t.lanes.map((l) => lanes[l])));
+        expect(ends[i] - t.at).toBeGreaterThanOrEqual(alone);
+      });
+      lanes.forEach((rate, lane) => {
+        const here = crossed.filter((x) => x.lane === lane);
+        for (const { to: end } of here) {
+          const bytes = here.filter((x) => x.to <= end).reduce((n, x) => n + x.bytes, 0);
+          const begin = Math.min(...all.filter((t) => t.lanes.includes(lane)).map((t) => t.at));
+          expect(bytes * 1e9).toBeLessThanOrEqual(rate * (end - begin));
+        }
+      });
+    }));
+  });
+
+  test("that pass at once while all is idle end as those that are waited for", () => {
+    const transfer = fc.record({
+      bytes: fc.integer({ min: 1, max: 30_000_000 }),
+      setupNs: fc.integer({ min: 0, max: 5000 }),
+      lanes: fc.subarray([0, 1], { minLength: 1 }),
+    });
+    fc.assert(fc.property(transfer, fc.integer({ min: 0, max: 5000 }), (t, at) => {
+      const told: number[][][] = [[], []];
+      const [fast, slow] = told.map((list) => new Shares((...x) => list.push(x)));
+      for (const s of [fast, slow]) s.lanes.push(7_000_000_001, 3_000_000_000);
+      const d = { ...t, mostBytesPerSecond: 5_000_000_000 }, job = slow.job();
+      slow.submit(at, slow.worker(), job, d);
+      const endNs = slow.endNs(job);
+      slow.advance(endNs);
+      expect([fast.pass(at, d), fast.nowNs, fast.idle]).toEqual([endNs, endNs, true]);
+      expect(told[0]).toEqual(told[1]);
+    }));
+  });
 });
 
 test("a worker moves one descriptor after the other, with a setup before each", () => {
   const { s } = bench(1_000_000_000), w = s.worker(), job = s.job();
   for (let i = 0; i < 3; i++) {
-    s.submit(0, w, job, { lane: 0, bytes: 100, mostBytesPerSecond: 1_000_000_000, setupNs: 50 });
+    s.submit(0, w, job, { lanes: [0], bytes: 100, mostBytesPerSecond: 1_000_000_000, setupNs: 50 });
   }
   expect([s.queued(w), s.backlogBytes(w), s.nextEndNs(w), s.endNs(job)]).toEqual([3, 300, 150, 450]);
   s.advance(160);

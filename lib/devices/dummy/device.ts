@@ -2,7 +2,9 @@
  * The dummy device: memory that the CPU cannot address, a mirror of each address space, a DMA engine behind a link.
  *
  * The counterpart of the kernel's lib/test_hmm.c, with the protocol of real drivers around it: fault, migrate, map under
- * the driver's lock after the sequence check.
+ * the driver's lock after the sequence check. Its link is plain, one transfer after the other for both directions, and cannot
+ * be one of `machine({ links })`: that a copy never stops anybody keeps its faults cheap. A GPU's link is full duplex, with
+ * channels, and shared by what is in flight.
  * @module
  */
 import { type CopyEngine, DmaEngine, Link } from "../../bus/link.ts";

@@ -10,7 +10,7 @@ import { compileDevice } from "../../profiles/costs.ts";
 import type { Profile } from "../../profiles/profile.ts";
 import { bytes, formatBytes, nanoseconds, PAGE_SIZE, pages } from "../../units.ts";
 
-/** What a user may say of a dummy device. */
+/** What a user may say of a dummy device. Its link moves one transfer after the other, for both directions together. */
 export interface DummyOptions {
   /** The kind of device; this one, if left out. */
   readonly kind?: "dummy";

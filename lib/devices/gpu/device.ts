@@ -5,9 +5,12 @@
  * Two actors share it: the multiprocessors (front.ts), run by the workload that launches kernels, and the driver's thread
  * (driver.ts), which the machine starts beside the workloads. They meet in the fault buffer and in the replay. Pages move by
  * migrate_vma and come back by migrate_to_ram and migrate_device_range; what the GPU maps is what hmm_range_fault() found.
+ * What another GPU has goes through system memory, as in Linux 6.12, where a driver collects no pages but its own device's.
  * @module
  */
-import { type CopyEngine, DmaEngine, Link } from "../../bus/link.ts";
+import { type CopyEngine, DmaEngine } from "../../bus/link.ts";
+import { Channels, type SharedLink } from "../../bus/shared_link.ts";
+import type { Topology } from "../../bus/topology.ts";
 import type { Batches } from "../../hmm/batches.ts";
 import { DeviceMemory } from "../../hmm/devmem.ts";
 import type { AccessResult } from "../../mm/access.ts";
@@ -72,9 +75,9 @@ export class Gpu implements Device {
   readonly presence: Presence;
   /** That memory in chunks. */
   readonly chunks: Chunks;
-  /** The way to the host. */
-  readonly link: Link;
-  /** What copies pages; a test may put another here. */
+  /** The way to the host, shared by its copies in flight and what its multiprocessors access there. */
+  readonly link: SharedLink;
+  /** What copies pages: a DMA engine with `dmaChannels` channels on the link; a test may put another here. */
   engine: CopyEngine;
   /** Where faults wait for the driver. */
   readonly buffer: FaultBuffer;
@@ -118,6 +121,7 @@ export class Gpu implements Device {
    * @param name the GPU's name
    * @param spec checked description
    * @param owner number of the device, from 1
+   * @param topology what lies between devices and host
    */
   constructor(
     readonly k: Kernel,
@@ -125,6 +129,7 @@ export class Gpu implements Device {
     readonly name: string,
     readonly spec: GpuSpec,
     readonly owner: number,
+    topology: Topology,
   ) {
     const { sim } = k, { spans, counters } = sim, { cost } = spec;
     this.lock = k.locks.make(`driver lock of ${name}`);
@@ -132,11 +137,12 @@ export class Gpu implements Device {
     this.memory = new DeviceMemory(k, name, spec.memoryPages, owner, this);
     this.presence = new Presence(sim, name);
     this.chunks = new Chunks(sim, name, spec, this.memory);
-    this.link = new Link(sim, `link of ${name}`, lineCurve(cost.linkLatencyNs, cost.linkBytesPerSecond));
+    const curve = lineCurve(cost.linkLatencyNs, cost.linkBytesPerSecond);
+    this.link = topology.linkOf(name, curve, cost.linkBytesPerSecond);
     this.engine = new DmaEngine(
       sim,
       k.pages,
-      this.link,
+      new Channels(sim, this.link, cost.dmaChannels),
       cost.dmaMapPageNs,
       cost.dmaUnmapPageNs,
       cost.dmaSetupNs,

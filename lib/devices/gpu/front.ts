@@ -10,6 +10,7 @@ import type { AccessResult } from "../../mm/access.ts";
 import { PTE_KIND, PTE_PRESENT, PTE_WRITE } from "../../mm/pagetable.ts";
 import { DUE, type Proc, site, type Wait } from "../../sim/sim.ts";
 import { PAGE_SIZE } from "../../units.ts";
+import { TO_DEVICE, TO_HOST } from "../../bus/way.ts";
 import type { Gpu } from "./device.ts";
 import { ACCESS_ADD, ACCESS_WRITE, type Grid } from "./launch.ts";
 import type { GpuMirror } from "./mirror.ts";
@@ -20,7 +21,7 @@ import { Utlbs } from "./utlb.ts";
 /** Pages and faults of one uTLB in a wave: few, so that faults come in time. */
 const WAVE_PAGES = 32, WAVE_FAULTS = 8;
 
-/** What an atomic operation on a page of system memory moves over the link: one sector. Assumed. */
+/** What an atomic operation on a page of system memory moves over the link, to the host: one sector. Assumed. */
 const ATOMIC_BYTES = 32;
 
 /** Leaf tables that a wave remembers. */
@@ -28,6 +29,7 @@ const LEAVES = 256;
 
 const AT_ENGINE = site("gpu: waiting for the kernel before");
 const AT_WAVE = site("gpu: before accesses");
+const AT_LINK = site("gpu: accesses cross the link");
 const AT_REPLAY = site("gpu: all blocks wait for a replay");
 
 /** The multiprocessors and uTLBs of one GPU. */
@@ -56,10 +58,10 @@ export class Front {
   /** Pages and faults that the uTLB which issues has left. */
   private left = 0;
   private faultsLeft = 0;
-  /** What the present wave has done: pages, pages over the link, whether anything went on; and one uTLB's time. */
+  /** What the present wave has done: pages, bytes over the link in and out, whether anything went on; and one uTLB's time. */
   private pages = 0;
-  private remote = 0;
-  private remoteAdds = 0;
+  private inBytes = 0;
+  private outBytes = 0;
   private moved = false;
   private busyNs = 0;
   /** Time of each uTLB in the present wave. */
@@ -133,7 +135,13 @@ export class Front {
         sim.mark(a, AT_WAVE, out.pages, out.failed);
         yield DUE;
       }
-      if (sim.grain === 1 ? this.step(a) : this.wave(a)) continue;
+      const wentOn = sim.grain === 1 ? this.step(a) : this.wave(a);
+      if (this.inBytes + this.outBytes > 0 && !this.crosses(a)) {
+        sim.call(a, AT_LINK, out.pages, out.failed, wentOn ? 1 : 0);
+        yield* this.cross(a);
+        sim.ret(a);
+      }
+      if (wentOn) continue;
       if (replays[0] !== replays[1]) continue;
       sim.mark(a, AT_REPLAY, out.pages, out.failed);
       yield this.replayed;
@@ -149,7 +157,7 @@ export class Front {
     const { utlbs, stalled } = this, { sim } = this.gpu.k;
     const again = this.takeReplay();
     this.waves++;
-    this.pages = this.remote = this.remoteAdds = 0;
+    this.pages = this.inBytes = this.outBytes = 0;
     this.moved = false;
     // Who comes first at the memory management unit is chance; from there on the uTLBs take turns, fault by fault.
     const from = sim.choose(a, utlbs.n);
@@ -190,8 +198,8 @@ export class Front {
   private step(a: number): boolean {
     const { utlbs, stalled, residents } = this, { sim } = this.gpu.k;
     this.pages =
-      this.remote =
-      this.remoteAdds =
+      this.inBytes =
+      this.outBytes =
       this.busyNs =
         0;
     this.moved = false;
@@ -224,11 +232,24 @@ export class Front {
 
   /** Lets the time of a wave pass. */
   private account(a: number, slowestNs: number): void {
-    const { gpu, pages, remote, remoteAdds } = this, { sim } = gpu.k;
-    sim.spend(a, gpu.phase.access, Math.max(pages * gpu.spec.cost.accessNs, slowestNs));
-    const bytes = remote * PAGE_SIZE + remoteAdds * ATOMIC_BYTES;
-    if (bytes > 0) gpu.link.transfer(a, bytes);
+    const { gpu, pages } = this;
+    gpu.k.sim.spend(a, gpu.phase.access, Math.max(pages * gpu.spec.cost.accessNs, slowestNs));
     this.out.pages += pages;
+  }
+
+  /** Takes what a wave moves over the link there at once, if that goes one way and nobody else is due before its end. */
+  private crosses(a: number): boolean {
+    const { gpu: { link }, inBytes, outBytes } = this;
+    return inBytes === 0
+      ? link.tryTransfer(a, TO_HOST, outBytes)
+      : outBytes === 0 && link.tryTransfer(a, TO_DEVICE, inBytes);
+  }
+
+  /** Waits until what a wave moves over the link has crossed, loads and stores side by side. */
+  private *cross(a: number): Proc {
+    const { gpu: { link }, inBytes, outBytes } = this;
+    if (inBytes > 0 && outBytes > 0) yield* link.transferBoth(a, inBytes, outBytes);
+    else yield* link.transfer(a, inBytes > 0 ? TO_DEVICE : TO_HOST, inBytes + outBytes);
   }
 
   /** Tries a waiting access again after a replay. */
@@ -368,7 +389,7 @@ export class Front {
         last = c;
       }
     }
-    this.count(g, from, v - from, remote);
+    this.count(g, from, v - from, remote, write);
     return v - from;
   }
 
@@ -384,8 +405,8 @@ export class Front {
       else chunks.evictor.accessed(chunks.of(frame));
     }
     if (v === from) return 0;
-    this.remoteAdds += remote;
-    this.count(g, from, v - from, 0);
+    this.outBytes += remote * ATOMIC_BYTES;
+    this.count(g, from, v - from, 0, true);
     this.busyNs += remote * gpu.spec.cost.remoteAccessNs;
     return v - from;
   }
@@ -409,16 +430,17 @@ export class Front {
     const { zone } = gpu.memory, own = frame >= zone.start && frame < zone.end;
     if (own) gpu.chunks.evictor.accessed(gpu.chunks.of(frame));
     else if (gpu.counters?.count(v, 1)) gpu.k.sim.wake(gpu.driver.faulted);
-    this.count(0, v, 1, own ? 0 : 1);
+    this.count(0, v, 1, own ? 0 : 1, write);
     return 1;
   }
 
   /** Counts accesses that were done, and what their translation and the link cost. */
-  private count(g: number, v: number, n: number, remote: number): void {
+  private count(g: number, v: number, n: number, remote: number, write: boolean): void {
     if (n === 0) return;
     const { cost } = this.gpu.spec;
     this.pages += n;
-    this.remote += remote;
+    if (write) this.outBytes += remote * PAGE_SIZE;
+    else this.inBytes += remote * PAGE_SIZE;
     this.busyNs += remote * cost.remoteAccessNs;
     if (!this.utlbs.lookup(g, v)) this.busyNs += cost.pageWalkNs;
   }

@@ -119,10 +119,14 @@ describe("access counters", () => {
     p.write(heap, 7);
     const pass = streamGrid(heap, { value: 7 });
     const r = await m.run({
-      gpu: launch(gpu, p, [adviseStep(heap, "accessed-by"), pass, pass, pass, pass], { check: true }),
+      gpu: launch(gpu, p, [adviseStep(heap, "accessed-by"), pass, pass, pass, pass, pass, pass], {
+        check: true,
+      }),
     });
     expect([r.mismatches, r.pagesToDevice]).toEqual([0, 256]);
-    expect(r.links[0].total).toBeLessThan(4 << 20);
+    // Some passes went over the link, then all pages came: by far not six times 1 MiB.
+    expect(r.links[0].total).toBeGreaterThan(1 << 20);
+    expect(r.links[0].total).toBeLessThan(5 << 20);
     expect(rules()).toEqual([]);
   });
 });
