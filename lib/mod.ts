@@ -210,6 +210,7 @@ export {
   type Widened,
 } from "./notebook/mod.ts";
 export {
+  type AgreementOptions,
   type BarsOptions,
   type BatchesOptions,
   type Chart,
@@ -266,6 +267,9 @@ export {
 export { type MappedPages, type PageReferences, referencesOf } from "./devices/gpu/references.ts";
 
 // --- ready experiments -------------------------------------------------------------------------------------------------
+export type { FigureParameter, PublishedFigure } from "./experiments/figures/published.ts";
+export { FIGURE_WORKS, type FigureOptions, type FigureWork } from "./experiments/figures/registry.ts";
+export { figureSummary, figureTable, parameterTable } from "./experiments/figures/tables.ts";
 export { gtx1080Tree } from "./experiments/figures/gtx1080_tree.ts";
 export { pageMigration } from "./experiments/figures/page_migration.ts";
 export { type FigureRow, type Verdict, VERDICTS } from "./experiments/figures/row.ts";

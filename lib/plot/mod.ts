@@ -1,5 +1,6 @@
 /** Charts of recorded columns: Vega-Lite specs that every front end renders, and SVG, PNG, HTML where none does. */
 import type { Columns } from "../record/columns.ts";
+import { agreement, type AgreementOptions } from "./agreement.ts";
 import { batches, type BatchesOptions } from "./batches.ts";
 import type { Chart } from "./chart.ts";
 import { cliff, type CliffOptions } from "./cliff.ts";
@@ -11,6 +12,7 @@ import { bars, type BarsOptions, lines, type LinesOptions } from "./simple.ts";
 import { type Moment, snapshots, type SnapshotsOptions } from "./snapshots.ts";
 import { type RateSource, throughput, type ThroughputOptions } from "./throughput.ts";
 
+export { agreement, type AgreementOptions } from "./agreement.ts";
 export { batches, type BatchesOptions } from "./batches.ts";
 export { type Chart, isChart, MAX_SPEC_BYTES } from "./chart.ts";
 export { cliff, type CliffOptions } from "./cliff.ts";
@@ -98,6 +100,15 @@ export interface Plot {
    */
   cliff(table: Columns, options: CliffOptions): Chart;
   /**
+   * What was published against what comes out here, logarithmic, with the line on which they agree.
+   *
+   * @param table one row a figure
+   * @param options which columns, by name
+   * @returns the chart; rows of 0 are not drawn and counted in its title
+   * @throws {UsageError} if a column is missing or holds strings
+   */
+  agreement(table: Columns, options: AgreementOptions): Chart;
+  /**
    * Pages as a grid whose colours a slider moves through time.
    *
    * @param moments looks at the same region, in order
@@ -129,5 +140,6 @@ export const plot: Plot = {
   batches,
   residency,
   cliff,
+  agreement,
   snapshots,
 };

@@ -20,7 +20,7 @@ const short = (x: number) => Number.isInteger(x) ? String(x) : Number(x.toPrecis
  * ```ts
  * const line = { work: "A. Nyone 2020", figure: "fault, us", published: 20, ours: 21, ratio: 1.05, note: "one page" };
  * const rows = [{ ...line, verdict: "predicted" as const, fittedOn: "" }];
- * console.log(figureTable("faults", rows).columns.ratio); // [ "1.050" ]
+ * console.log(figureTable("faults", rows).columns.ratio); // Float64Array [ 1.05 ]
  * ```
  */
 export function figureTable(title: string, rows: readonly FigureRow[]): Columns {
@@ -28,9 +28,9 @@ export function figureTable(title: string, rows: readonly FigureRow[]): Columns 
     title,
     rows.map((r) => ({
       figure: r.figure,
-      published: short(r.published),
-      ours: short(r.ours),
-      ratio: r.ratio.toFixed(3),
+      published: r.published,
+      ours: r.ours,
+      ratio: Number(r.ratio.toFixed(3)),
       verdict: r.verdict,
       fitted: r.fittedOn,
       note: r.note,
@@ -58,8 +58,13 @@ export function figureText(
 ): { readonly table: Columns; readonly notes: readonly string[] } {
   const notes = [...new Set(rows.map((r) => r.note).filter((note) => note !== ""))];
   const table = figureTable(title, rows);
+  const texts = {
+    published: rows.map((r) => short(r.published)),
+    ours: rows.map((r) => short(r.ours)),
+    ratio: rows.map((r) => r.ratio.toFixed(3)),
+  };
   const note = rows.map((r) => r.note === "" ? "" : `${notes.indexOf(r.note) + 1}`);
-  return { table: { ...table, columns: { ...table.columns, note } }, notes };
+  return { table: { ...table, columns: { ...table.columns, ...texts, note } }, notes };
 }
 
 /**
