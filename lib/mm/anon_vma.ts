@@ -48,6 +48,9 @@ export class AnonVmas {
   private readonly firstOfAnon: Uint32Array;
   /** [0] anon_vmas ever made, [1] links ever made, [2] entries so far */
   private readonly count: Uint32Array;
+  /** Beyond these nothing is copied: what is left is for vmas that have no anon_vma yet, and for merges. */
+  private readonly mostAnons: number;
+  private readonly mostLinks: number;
 
   /**
    * Makes the anon_vmas of a machine, none in use.
@@ -60,13 +63,18 @@ export class AnonVmas {
     this.vmas = vmas;
     const { state } = sim, anons = () => this.count[0] + 1, links = () => this.count[1] + 1;
     this.count = state.u32("anonVma.count", 3);
-    this.parent = state.u32("anonVma.parent", capacity + 1, anons);
-    this.root = state.u32("anonVma.root", capacity + 1, anons);
-    this.children = state.u32("anonVma.children", capacity + 1, anons);
-    this.active = state.u32("anonVma.active", capacity + 1, anons);
-    this.linked = state.u32("anonVma.linked", capacity + 1, anons);
-    this.firstOfAnon = state.u32("anonVma.first", capacity + 1, anons);
-    const most = 4 * capacity + 1;
+    // Those that ended processes leave to their descendants may be more than there are vmas. Without a copy each vma
+    // adds one anon_vma and one link at most, and a merge needs the links of one vma twice for a moment.
+    this.mostAnons = 2 * capacity;
+    this.mostLinks = 4 * capacity;
+    const rows = this.mostAnons + capacity + 1;
+    this.parent = state.u32("anonVma.parent", rows, anons);
+    this.root = state.u32("anonVma.root", rows, anons);
+    this.children = state.u32("anonVma.children", rows, anons);
+    this.active = state.u32("anonVma.active", rows, anons);
+    this.linked = state.u32("anonVma.linked", rows, anons);
+    this.firstOfAnon = state.u32("anonVma.first", rows, anons);
+    const most = 2 * (this.mostLinks + capacity) + 1;
     this.linkVma = state.u32("anonVmaLink.vma", most, links);
     this.linkAnon = state.u32("anonVmaLink.anon", most, links);
     this.linkEntry = state.u32("anonVmaLink.entry", most, links);
@@ -102,7 +110,6 @@ export class AnonVmas {
     const { linkVma, count } = this;
     let l = 1;
     while (l <= count[1] && linkVma[l] !== 0) l++;
-    if (l >= linkVma.length) throw new RangeError("no room for another link of a vma to an anon_vma");
     if (l > count[1]) count[1] = l;
     linkVma[l] = vma + 1;
     this.linkAnon[l] = anon;
@@ -134,7 +141,23 @@ export class AnonVmas {
   }
 
   /**
-   * Links a vma to everything that another is linked to: anon_vma_clone(). A vma that has no anon_vma yet takes over an
+   * Whether there is room to copy what a vma is linked to; without it a fork, a split, a move fail with -ENOMEM.
+   *
+   * @param vma the vma that is copied
+   */
+  hasRoom(vma: number): boolean {
+    const { count, linkVma, root } = this;
+    let wanted = 1, links = count[1], anons = count[0];
+    for (let l = this.firstOfVma[vma]; l !== 0; l = this.linkNextOfVma[l]) wanted++;
+    // Rows are counted one by one only when they may be short.
+    if (links + wanted > this.mostLinks) links = linkVma.subarray(1, links + 1).filter((v) => v !== 0).length;
+    if (anons + 1 > this.mostAnons) anons = root.subarray(1, anons + 1).filter((r) => r !== 0).length;
+    return links + wanted <= this.mostLinks && anons + 1 <= this.mostAnons;
+  }
+
+  /**
+   * Links a vma to everything that another is linked to: anon_vma_clone(). Where that is not a merge,
+   * {@linkcode hasRoom} was asked. A vma that has no anon_vma yet takes over an
    * abandoned one of the family, if there is one with at most one child (a fork then makes no new one).
    *
    * @param forking whether the copy is for a fork

@@ -15,8 +15,16 @@ import { FAULT_FLAG_WRITE, lockOrRetry, mapAnon, prepareAnon } from "./fault_ano
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
 import { PG_LOCKED } from "./pages.ts";
-import { PTE_DIRTY, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_YOUNG, VPN_END } from "./pagetable.ts";
-import { VM_MIXEDMAP, VM_SHARED, VM_WRITE } from "./vma.ts";
+import {
+  PTE_DIRTY,
+  PTE_NONE,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_WRITE,
+  PTE_YOUNG,
+  VPN_END,
+} from "./pagetable.ts";
+import { VM_ACCESS_FLAGS, VM_MIXEDMAP, VM_SHARED, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 const AT_PTL = site("file fault: waiting for the page-table lock");
@@ -27,6 +35,8 @@ const AT_TRUNCATE = site("truncate");
 /** The entry bits of a file's page: shared memory needs no notice of the first write, what may be written is so at once. */
 function fileEntry(k: Kernel, vma: number): number {
   const flags = k.vmas.flags[vma];
+  // A driver puts pages in where nothing may be accessed, too; a fault never comes here then.
+  if ((flags & VM_ACCESS_FLAGS) === 0) return PTE_PRESENT | PTE_PROTNONE;
   return PTE_PRESENT | ((flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE) ? PTE_WRITE : 0);
 }
 

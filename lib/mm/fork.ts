@@ -8,9 +8,10 @@ import { DUE, type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
 import { MAX_RECLAIM_RETRIES, noFrameFree, tryToFreePages } from "./direct_reclaim.ts";
-import { EAGAIN, ENOMEM } from "./errno.ts";
+import { ENOMEM } from "./errno.ts";
 import { restoreExclusiveEntry } from "./exclusive_entry.ts";
 import { copyHuge, splitHugeEntry } from "./huge.ts";
+import { copyHugetlb } from "./hugetlb.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_PROTECTION_PAGE } from "./notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LRU, ZERO_PFN } from "./pages.ts";
@@ -29,7 +30,15 @@ import {
   PTE_WRITE,
   PTE_YOUNG,
 } from "./pagetable.ts";
-import { VM_DONTCOPY, VM_LOCKED, VM_MIXEDMAP, VM_SHARED, VM_WIPEONFORK, VM_WRITE } from "./vma.ts";
+import {
+  VM_DONTCOPY,
+  VM_HUGETLB,
+  VM_LOCKED,
+  VM_MIXEDMAP,
+  VM_SHARED,
+  VM_WIPEONFORK,
+  VM_WRITE,
+} from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 /** Without it fork() leaves a writable device entry writable, in the parent and in the child. */
@@ -59,7 +68,7 @@ const AT_UNDO = site("fork: undoing");
 export function* forkMm(k: Kernel, a: number, mm: number): Proc<number> {
   const { sim, vmas, locks } = k, lock = k.mmapLock(mm);
   const child = k.tryNewMm();
-  if (child < 0) return -EAGAIN;
+  if (child < 0) return child;
   k.nodes.policy[child] = k.nodes.policy[mm];
   sim.spans.begin(a, k.kindSyscall, 0);
   sim.spend(a, k.phase.syscall, k.cost.syscallNs);
@@ -94,6 +103,7 @@ function* copyVma(k: Kernel, a: number, child: number, vma: number): Proc<number
   if (flags & VM_DONTCOPY) return 0;
   const start = vmas.start[vma], end = vmas.end[vma];
   // A child's memory is not locked, even if its parent's is.
+  if (vmas.anonVma[vma] !== 0 && !vmas.anon.hasRoom(vma)) return -ENOMEM;
   const copy = vmas.insert(child, start, end, flags & ~VM_LOCKED, vmas.pgoff[vma]);
   if (copy < 0) return -ENOMEM;
   vmas.policy[copy] = vmas.policy[vma];
@@ -122,6 +132,11 @@ function* copyVma(k: Kernel, a: number, child: number, vma: number): Proc<number
   for (let v = tables.nextLive(root, start, end); v < end && rc === 0; v = tables.nextLive(root, v, end)) {
     const stop = Math.min(end, v - (v & 511) + 512), huge = tables.huge(root, v);
     if (huge >= 0 && copyHuge(k, child, v, huge)) {
+      v = stop;
+      continue;
+    }
+    if (huge >= 0 && flags & VM_HUGETLB) {
+      rc = copyHugetlb(k, a, copy, v, huge);
       v = stop;
       continue;
     }

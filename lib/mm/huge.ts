@@ -24,6 +24,11 @@ export function hugeStart(vpn: number): number {
   return vpn - (vpn & (HUGE_PAGES - 1));
 }
 
+/** A number of pages rounded up to whole huge pages. */
+export function hugeEnd(pages: number): number {
+  return Math.ceil(pages / HUGE_PAGES) * HUGE_PAGES;
+}
+
 /** Whether a fault at `vpn` may bring in a huge page: hugetlb, or THP in "madvise" mode with a vma that covers it. */
 export function mayFaultHuge(k: Kernel, vma: number, vpn: number): boolean {
   const { vmas } = k, start = hugeStart(vpn);

@@ -6,8 +6,8 @@ import { allocHuge } from "./alloc.ts";
 import { type Proc, site } from "../sim/sim.ts";
 import { transferNs } from "../profiles/transfer.ts";
 import { PAGE_SIZE } from "../units.ts";
-import { VM_FAULT_DONE, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from "./errno.ts";
-import { FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
+import { ENOMEM, VM_FAULT_DONE, VM_FAULT_RETRY, VM_FAULT_SIGBUS } from "./errno.ts";
+import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, prepareAnon } from "./fault_anon.ts";
 import { hugeStart } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
@@ -63,7 +63,9 @@ export function* hugetlbFault(
     mapHugetlb(k, vma, vpn, e, first, write);
     return VM_FAULT_DONE;
   }
-  if (!write || kind & PTE_WRITE) return VM_FAULT_DONE;
+  // For a pin the page becomes this process's own, but not writable: hugetlb_wp() with FAULT_FLAG_UNSHARE.
+  const unshare = (flags & FAULT_FLAG_UNSHARE) !== 0;
+  if (!(write || unshare) || kind & PTE_WRITE) return VM_FAULT_DONE;
   const old = tables.pfn[e];
   if (
     pages.flags[old] & PG_ANON_EXCLUSIVE || (pages.mapcount[old] === 1 && !(pages.flags[old] & PG_LOCKED))
@@ -72,7 +74,7 @@ export function* hugetlbFault(
       pages.flags[p] |= PG_ANON_EXCLUSIVE;
       pages.mapping[p] = vmas.anonVma[vma];
     }
-    tables.kind[e] = kind | PTE_WRITE | PTE_DIRTY | PTE_YOUNG;
+    if (!unshare) tables.kind[e] = kind | PTE_WRITE | PTE_DIRTY | PTE_YOUNG;
     return VM_FAULT_DONE;
   }
   const first = takeHugetlb(k, a, vma, vpn), start = hugeStart(vpn);
@@ -93,7 +95,7 @@ export function* hugetlbFault(
   yield* k.notifiers.start(a, event);
   sim.ret(a);
   if (tables.pfn[e] === old && tables.kind[e] !== PTE_NONE && !(tables.kind[e] & PTE_WRITE)) {
-    mapHugetlb(k, vma, vpn, e, first, true);
+    mapHugetlb(k, vma, vpn, e, first, !unshare);
     k.flushTlb(a, mm, start, start + HUGE_PAGES);
     for (let p = old; p < old + HUGE_PAGES; p++) pages.mapcount[p]--;
     pages.put(a, old);
@@ -101,6 +103,23 @@ export function* hugetlbFault(
   pages.put(a, old);
   k.notifiers.end(a, event);
   return VM_FAULT_DONE;
+}
+
+/**
+ * Gives a forked child a copy of a pinned page of its own: what copy_hugetlb_page_range() does where it cannot be shared.
+ *
+ * @param copy the child's vma
+ * @param e the parent's entry, which stays as it is
+ * @returns 0, or -ENOMEM when the pool or the tables are used up
+ */
+export function copyHugetlb(k: Kernel, a: number, copy: number, vpn: number, e: number): number {
+  const { tables, pages, vmas, sim } = k, root = k.root[vmas.mm[copy]], old = tables.pfn[e];
+  const first = tables.upperAlloc(root, vpn) ? takeHugetlb(k, a, copy, vpn) : -1;
+  if (first < 0) return -ENOMEM;
+  sim.spend(a, k.phase.copy, transferNs(HUGE_PAGES * PAGE_SIZE, 0, k.cost.copyBytesPerSecond));
+  for (let i = 0; i < HUGE_PAGES; i++) pages.copy(first + i, old + i);
+  mapHugetlb(k, copy, vpn, tables.upper(root, vpn), first, (tables.kind[e] & PTE_WRITE) !== 0);
+  return 0;
 }
 
 /** Whether an end of a range would cut a page of a hugetlb vma in two: the kernel's may_split() refuses that. */

@@ -35,10 +35,11 @@ export class Inodes {
   make(pages: number): number {
     let inode = 1;
     while (inode < this.users.length && this.users[inode] !== 0) inode++;
-    if (inode === this.users.length) return -1;
+    const root = inode === this.users.length ? -1 : this.cache.tryNewRoot();
+    if (root < 0) return -1;
     this.users[inode] = 1;
     this.pages[inode] = pages;
-    this.root[inode] = this.cache.newRoot();
+    this.root[inode] = root;
     return inode;
   }
 

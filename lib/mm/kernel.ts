@@ -9,6 +9,7 @@ import { defineRevert } from "../sim/revert.ts";
 import { type Proc, Sim, site, type Wait } from "../sim/sim.ts";
 import type { Mapping } from "./anon_vma.ts";
 import { Reclaim } from "./direct_reclaim.ts";
+import { EAGAIN, ENOMEM } from "./errno.ts";
 import { Inodes } from "./inodes.ts";
 import { Nodes } from "./numa.ts";
 import { Notifiers } from "./notifier.ts";
@@ -284,19 +285,25 @@ export class Kernel {
   newMm(): number {
     const mm = this.tryNewMm();
     if (mm >= 0) return mm;
+    if (mm === -ENOMEM) {
+      throw new UsageError(
+        `Cannot make a process: got no page table for it, all ${this.tables.capacity} are in use; ` +
+          `write for example machine({ pageTables: ${2 * this.tables.capacity} })`,
+      );
+    }
     throw new UsageError(
       `Cannot make a process: got one more than the ${this.mmInUse.length} that this machine was built for; ` +
         `write for example machine({ processes: ${2 * this.mmInUse.length} })`,
     );
   }
 
-  /** As {@link newMm}, but -1 when there is no room for another. */
+  /** As {@link newMm}, but -EAGAIN when there is no room for another, -ENOMEM when no page table is left for it. */
   tryNewMm(): number {
-    const mm = this.mmInUse.indexOf(0);
-    if (mm < 0) return -1;
+    const mm = this.mmInUse.indexOf(0), root = mm < 0 ? -1 : this.tables.tryNewRoot();
+    if (root < 0) return mm < 0 ? -EAGAIN : -ENOMEM;
     this.mmInUse[mm] = 1;
     this.mmUsers[mm] = 1;
-    this.root[mm] = this.tables.newRoot();
+    this.root[mm] = root;
     return mm;
   }
 

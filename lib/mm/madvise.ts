@@ -137,10 +137,10 @@ function* adviseVma(
     if (flags & (VM_HUGETLB | VM_MIXEDMAP) && (advice === "hugepage" || advice === "nohugepage")) {
       return -EINVAL;
     }
-    if (cutsHugetlb(k, mm, start, end)) return -EINVAL;
     if (advice === "wipeonfork" && (flags & VM_SHARED || vmas.isFile(vma))) return -EINVAL;
     const wanted = (flags | change[0]) & ~change[1];
     if (wanted === flags) return 0;
+    if (cutsHugetlb(k, mm, start, end)) return -EINVAL;
     yield* k.vmaStartWrite(a, vma);
     if (!(yield* splitEnds(k, a, mm, start, end))) return -ENOMEM;
     const part = vmas.lookup(mm, start);

@@ -6,6 +6,7 @@ import { type Proc, site } from "../sim/sim.ts";
 import { allocByPolicy } from "./alloc.ts";
 import type { CopyEngine } from "./copy_engine.ts";
 import { EFAULT, EINVAL, EIO, ENOMEM } from "./errno.ts";
+import { cutsHugetlb } from "./hugetlb.ts";
 import type { Kernel } from "./kernel.ts";
 import { type FramePool, MIGRATE_SYNC, migratePages, type Migration } from "./migrate_pages.ts";
 import { mergeVma, splitEnds } from "./mmap.ts";
@@ -67,6 +68,7 @@ function* setRange(
   for (let at = start; at < end;) {
     const vma = vmas.lookup(mm, at), stop = Math.min(end, vmas.end[vma]);
     if (vmas.policy[vma] !== policy) {
+      if (cutsHugetlb(k, mm, at, stop)) return -EINVAL;
       sim.call(a, AT_VMA, at, start, end, policy);
       yield* k.vmaStartWrite(a, vma);
       const cut = yield* splitEnds(k, a, mm, at, stop);

@@ -7,7 +7,7 @@ import { EAGAIN, EFAULT, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, splitEnds } from "./mmap.ts";
-import { VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
+import { VM_HUGETLB, VM_LOCKED, VM_MIXEDMAP, VM_READ, VM_SHARED, VM_WRITE } from "./vma.ts";
 
 const AT_LOCK = site("mlock: taking the mmap lock");
 const AT_VMA = site("mlock: one vma");
@@ -27,7 +27,8 @@ function* applyLock(
     if (vma < 0) return -ENOMEM;
     const stop = Math.min(end, vmas.end[vma]), flags = vmas.flags[vma];
     const wanted = lock ? flags | VM_LOCKED : flags & ~VM_LOCKED;
-    if (wanted !== flags) {
+    // Huge pages of a pool and a driver's pages stay in memory anyway: nothing is marked or cut (mlock_fixup).
+    if (wanted !== flags && !(flags & (VM_HUGETLB | VM_MIXEDMAP))) {
       sim.call(a, AT_VMA, v, start, end, lock ? 1 : 0);
       yield* k.vmaStartWrite(a, vma);
       const cut = yield* splitEnds(k, a, mm, v, stop);

@@ -8,7 +8,7 @@ import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL, ENOMEM } from "./errno.ts";
 import { populate } from "./gup.ts";
 import { cutsHugetlb } from "./hugetlb.ts";
-import { splitHugeAt, splitHugeEntry } from "./huge.ts";
+import { hugeEnd, hugeStart, splitHugeAt, splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Invalidation, MMU_NOTIFY_PROTECTION_VMA, MMU_NOTIFY_UNMAP } from "./notifier.ts";
 import { HUGE_PAGES, PG_ANON_EXCLUSIVE, ZERO_PFN } from "./pages.ts";
@@ -22,7 +22,7 @@ import {
   TABLE_ENTRIES,
   VPN_END,
 } from "./pagetable.ts";
-import { VM_ACCESS_FLAGS, VM_LOCKED, VM_SHARED, VM_WRITE } from "./vma.ts";
+import { VM_ACCESS_FLAGS, VM_HUGETLB, VM_LOCKED, VM_SHARED, VM_WRITE } from "./vma.ts";
 import { zapRange } from "./zap.ts";
 
 /** Where mappings without a wished address begin, counting down: below the stack of a 47-bit address space. */
@@ -58,8 +58,8 @@ function unmappedArea(k: Kernel, mm: number, pages: number): number {
  * Maps anonymous private memory, a file or shared memory: mmap().
  *
  * @param vpn first page (MAP_FIXED: what was there goes), or -1 for any free place
- * @param pages length, 1 or more
- * @param flags VM_READ, VM_WRITE; VM_SHARED for a shared mapping of an inode
+ * @param pages length, 1 or more; with VM_HUGETLB rounded up to whole pages of 2 MiB
+ * @param flags VM_READ, VM_WRITE; VM_SHARED for a shared mapping of an inode; VM_HUGETLB
  * @param inode file or shared memory to map (its page 0 at the first page), or 0 for anonymous private memory
  * @returns first page, or -EINVAL, -ENOMEM
  */
@@ -73,7 +73,8 @@ export function* mmap(
   inode = 0,
 ): Proc<number> {
   const { sim, locks, vmas } = k, lock = k.mmapLock(mm);
-  if (pages <= 0) return -EINVAL;
+  if (flags & VM_HUGETLB) pages = hugeEnd(pages);
+  if (pages <= 0 || flags & VM_HUGETLB && vpn >= 0 && hugeStart(vpn) !== vpn) return -EINVAL;
   sim.spans.begin(a, k.kindSyscall, vpn);
   sim.spend(a, k.phase.syscall, k.cost.syscallNs);
   sim.call(a, AT_MMAP, vpn, pages, flags);
@@ -86,7 +87,7 @@ export function* mmap(
     const rc = yield* unmapLocked(k, a, mm, start, start + pages);
     sim.ret(a);
     const vma = rc < 0 ? -1 : vmas.insert(mm, start, start + pages, flags, inode === 0 ? start : 0);
-    if (vma < 0) start = -ENOMEM;
+    if (vma < 0) start = rc === -EINVAL ? rc : -ENOMEM;
     else {
       vmas.back(vma, inode);
       // A neighbour of the same kind grows instead; nobody may be inside the new one before that.

@@ -4,11 +4,12 @@
  */
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EFAULT, EINVAL, ENOMEM } from "./errno.ts";
-import { splitHugeEntry } from "./huge.ts";
+import { hugeEnd, hugeStart, splitHugeEntry } from "./huge.ts";
 import type { Kernel } from "./kernel.ts";
 import { mergeVma, unmapLocked } from "./mmap.ts";
 import { type Invalidation, MMU_NOTIFY_UNMAP } from "./notifier.ts";
 import { PTE_NONE, VPN_END } from "./pagetable.ts";
+import { VM_HUGETLB } from "./vma.ts";
 
 const AT_LOCK = site("mremap: taking the mmap lock");
 const AT_UNMAP = site("mremap: unmapping");
@@ -61,6 +62,12 @@ function* moveTo(
   const { sim, vmas } = k;
   // Before anything is touched; that the range lies in one vma is seen only after the target is gone.
   if (vmas.lookup(mm, from) < 0) return -EFAULT;
+  if (vmas.flags[vmas.lookup(mm, from)] & VM_HUGETLB) {
+    // Whole pages of 2 MiB, at places where such can be, and no growth.
+    pages = hugeEnd(pages);
+    newPages = hugeEnd(newPages);
+    if (hugeStart(from) !== from || hugeStart(to) !== to || newPages > pages) return -EINVAL;
+  }
   if (from < to + newPages && to < from + pages) return -EINVAL;
   sim.call(a, AT_UNMAP, from, pages, to, newPages);
   let rc = yield* unmapLocked(k, a, mm, to, to + newPages);
@@ -74,6 +81,7 @@ function* moveTo(
   if (length === 0) return -EINVAL;
   if (from + length > vmas.end[old]) return -EFAULT;
   const flags = vmas.flags[old], pgoff = vmas.pgoff[old] + (from - vmas.start[old]);
+  if (vmas.anonVma[old] !== 0 && !vmas.anon.hasRoom(old)) return -ENOMEM;
   // Memory without a page can be anywhere: its offsets follow the new address, so that it can merge there.
   const made = vmas.insert(
     mm,
@@ -115,7 +123,7 @@ function* moveEntries(
   to: number,
   pages: number,
 ): Proc<number> {
-  const { sim, tables } = k, root = k.root[mm], end = from + pages;
+  const { sim, tables, vmas } = k, root = k.root[mm], end = from + pages;
   const event: Invalidation = {
     mm,
     start: from,
@@ -129,10 +137,22 @@ function* moveEntries(
   yield* k.notifiers.start(a, event);
   sim.ret(a);
   let moved = pages;
+  const hugetlb = vmas.flags[vmas.lookup(mm, from)] & VM_HUGETLB;
   for (let v = from; v < end;) {
     // A piece lies in one table of the old range and in one of the new.
     const w = to + (v - from), stop = Math.min(end, v - (v & 511) + 512, v + 512 - (w & 511));
-    if (tables.huge(root, v) >= 0) {
+    const huge = tables.huge(root, v);
+    if (huge >= 0 && hugetlb) {
+      if (!tables.upperAlloc(root, w)) {
+        moved = v - from;
+        break;
+      }
+      tables.set(tables.upper(root, w), tables.kind[huge], tables.pfn[huge]);
+      tables.clear(huge);
+      v = stop;
+      continue;
+    }
+    if (huge >= 0) {
       sim.call(a, AT_MOVE, v, from, to, pages);
       yield* splitHugeEntry(k, a, mm, v);
       sim.ret(a);

@@ -105,13 +105,18 @@ export class PageTables {
    * @throws UsageError when the pool is used up: a tree is made while a machine is built
    */
   newRoot(): number {
-    const root = this.newTable();
+    const root = this.tryNewRoot();
     if (root < 0) {
       throw new UsageError(
         `Cannot build: all ${this.capacity} ${this.name} tables are in use; give machine({ pageTables }) more`,
       );
     }
     return root;
+  }
+
+  /** As {@link newRoot}, but -1 when the pool is used up. */
+  tryNewRoot(): number {
+    return this.newTable();
   }
 
   /** Takes the lowest free table, or -1. */

@@ -266,10 +266,11 @@ export class Vmas {
   /**
    * Cuts a vma in two at `vpn`, strictly inside it: split_vma().
    *
-   * @returns the upper half's row, or -1 when there is no room for another vma
+   * @returns the upper half's row, or -1 when there is no room for another vma or what it is linked to
    */
   split(v: number, vpn: number): number {
     const { start, end, pgoff, flags, anonVma } = this, wasEnd = end[v];
+    if (anonVma[v] !== 0 && !this.anon.hasRoom(v)) return -1;
     end[v] = vpn;
     const upper = this.insert(this.mm[v], vpn, wasEnd, flags[v], pgoff[v] + (vpn - start[v]));
     if (upper < 0) {

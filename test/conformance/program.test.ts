@@ -42,7 +42,7 @@ test.for<[line: string, column: number, what: RegExp]>([
   ["fork child", 6, /"child" is no process/],
   ["open zero", 6, /"zero" is not a whole number/],
   ["mremap A 0 4 B", 15, /missing its toAt/],
-  ["munmap A 0 1073741825", 12, /from 0 to 1073741824/],
+  ["munmap A 0 1048577", 12, /from 0 to 1048576/],
 ])("%j is refused at column %i", ([line, column, what]) => {
   const e = failure<LineError>(() => parseOp(line));
   expect(e).toBeInstanceOf(LineError);
@@ -55,7 +55,7 @@ test("a program's broken line is named with its number", () => {
   const text =
     "# two programs\n@ name=a seed=3\nopen 0\n\n@ name=b thp=1 fa=65536 autosnap=0\nC> r A 0 x # hm\n";
   const e = failure<LineError>(() => parsePrograms(text));
-  expect(e.message).toBe('line 6, column 10: "x" is not a whole number from 0 to 1073741824');
+  expect(e.message).toBe('line 6, column 10: "x" is not a whole number from 0 to 1048576');
   expect(failure<LineError>(() => parsePrograms("open 0")).message).toMatch(/^line 1, column 1: no program/);
   expect(failure<LineError>(() => parsePrograms("@ seed=1")).message).toMatch(/no name/);
   expect(failure<LineError>(() => parsePrograms("@ name=a seed=x")).message).toMatch(/^line 1, column 15/);

@@ -193,11 +193,22 @@ export class DummyDevice implements Device {
     return this.mirror(mm).table;
   }
 
+  /** The lowest row of {@link opened} that is free, {@link MAX_MIRRORS} if there is none. */
+  private freeRow(): number {
+    let row = 0;
+    while (row < MAX_MIRRORS && this.columns.mm[row] !== 0) row++;
+    return row;
+  }
+
+  /** As {@link open}, but -ENOMEM where no mirror or no table is left. */
+  tryOpen(mm: number): DummyMirror | number {
+    const row = this.freeRow(), isShort = row >= this.opened.length && this.k.deviceTables.spare === 0;
+    return row === MAX_MIRRORS || isShort ? -ENOMEM : this.open(mm);
+  }
+
   /** Opens another mirror of an address space, as an open file of the kernel's test driver. */
   open(mm: number): DummyMirror {
-    const { columns, opened, k } = this;
-    let row = 0;
-    while (row < MAX_MIRRORS && columns.mm[row] !== 0) row++;
+    const { columns, opened, k } = this, row = this.freeRow();
     if (row === MAX_MIRRORS) {
       throw new UsageError(`Cannot open ${this.name}: ${MAX_MIRRORS} mirrors are open; close one first.`);
     }

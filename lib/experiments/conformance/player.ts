@@ -22,6 +22,7 @@ import {
   EFAULT,
   EINVAL,
   ENOENT,
+  ENOMEM,
   errnoName,
   VM_FAULT_MAPERR,
   VM_FAULT_OOM,
@@ -66,7 +67,6 @@ const NO_WORD = 0xdead_beef;
 const MOST_WORDS = 64;
 /** Word 0 of page i of a new file: this, 0x10000 for each region after A, and i. */
 const FILE_WORD = 0xf100_0000;
-
 const PROTECTION: Readonly<Record<MapProtection, number>> = {
   r: VM_READ,
   w: VM_WRITE,
@@ -247,6 +247,8 @@ export class Player {
       case "kr":
         return this.kernelCopy(p, vpn, pages, op.name === "kw" ? op.value! : undefined);
       case "fork": {
+        const taken = this.processes.has(op.child!);
+        if (taken) throw new NotModelled(`fork of process ${op.child}, whose name is taken`);
         const child = bench.run(forkMm(k, 0, mm));
         if (child >= 0) this.forked(p, op.child!, child);
         return plain(child);
@@ -283,7 +285,9 @@ export class Player {
     if (found === undefined) return -ENOENT;
     const device = asDummy(found);
     this.close(p, slot); // the descriptor is used anew
-    p.files.set(slot, { number, device, mirror: device.open(p.mm), users: 1 });
+    const mirror = device.tryOpen(p.mm);
+    if (typeof mirror === "number") return mirror;
+    p.files.set(slot, { number, device, mirror, users: 1 });
     p.opened = true;
     return 0;
   }
@@ -319,9 +323,11 @@ export class Player {
       inode = p.inodes.get(op.file)!;
     } else if (op.kind === "fp" || op.kind === "fs") {
       inode = k.inodes.make(op.filePages ?? pages);
-      const word = FILE_WORD + 0x1_0000 * (name.charCodeAt(0) - 65);
-      for (let i = 0; i < (op.filePages ?? pages); i++) bench.run(fileWrite(k, 0, inode, i, word + i));
+      const word = FILE_WORD + 0x1_0000 * (name.charCodeAt(0) - 65),
+        n = inode < 0 ? 0 : op.filePages ?? pages;
+      for (let i = 0; i < n; i++) bench.run(fileWrite(k, 0, inode, i, word + i));
     }
+    if (inode < 0) return -ENOMEM;
     if (op.kind === "fp" || op.kind === "fs") {
       const before = p.inodes.get(name);
       if (op.file === undefined) p.inodes.set(name, inode); // the descriptor keeps it
@@ -330,7 +336,8 @@ export class Player {
     const rc = bench.run(mmap(k, 0, p.mm, vpn, pages, flags, inode));
     if (op.kind === "as" || op.kind === "dp") k.inodes.put(k, 0, inode); // only the mapping keeps it
     if (rc < 0) return rc;
-    if (op.kind === "dp") insertPages(k, 0, p.mm, k.vmas.lookup(p.mm, vpn));
+    const inserted = op.kind === "dp" ? insertPages(k, 0, p.mm, k.vmas.lookup(p.mm, vpn)) : 0;
+    if (inserted < 0) return Math.min(inserted, bench.run(munmap(k, 0, p.mm, vpn, pages)));
     this.regions.set(name, { name, vpn, pages });
     return 0;
   }

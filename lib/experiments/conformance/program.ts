@@ -166,8 +166,10 @@ function oneOf(t: Token, what: string, names: readonly string[]): string {
   );
 }
 
-/** Most pages that an operation may name: the address space has 2^36. */
-const MOST_PAGES = 2 ** 30;
+/** Farthest page of a region that an operation may name: the address space has 2^36. */
+const FARTHEST_PAGE = 2 ** 30;
+/** Most pages of one operation, 4 GiB or four regions: each is looked at and has a place in what is observed. */
+export const MOST_PAGES: number = 2 ** 20;
 
 function readField(field: Field, t: Token): string | number {
   switch (field) {
@@ -175,8 +177,9 @@ function readField(field: Field, t: Token): string | number {
     case "device":
       return wholeNumber(t, 99);
     case "at":
-    case "pages":
     case "toAt":
+      return wholeNumber(t, FARTHEST_PAGE);
+    case "pages":
     case "toPages":
       return wholeNumber(t, MOST_PAGES);
     case "value":
@@ -208,7 +211,7 @@ function readOption(t: Token): Partial<Op> {
     if (plus < 0) throw new LineError(value.column, `"${value.text}" is no place; write for example at=A+8`);
     const at = { text: value.text.slice(plus + 1), column: value.column + plus + 1 };
     const region = letter({ text: value.text.slice(0, plus), column: value.column }, "region");
-    return { place: { region, at: wholeNumber(at, MOST_PAGES) } };
+    return { place: { region, at: wholeNumber(at, FARTHEST_PAGE) } };
   }
   throw new LineError(t.column, `"${t.text}" is no option of mmap; there are at=A+8, file=A, fsize=8`);
 }

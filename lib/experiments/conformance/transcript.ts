@@ -3,7 +3,7 @@
  * @module
  */
 import { UsageError } from "../../errors.ts";
-import { LineError, type Op, parseOp, type Program } from "./program.ts";
+import { LineError, MOST_PAGES, type Op, parseOp, type Program } from "./program.ts";
 
 /** Pages of regions by region; a key like `A=` compares the frames of region A with those of the first process. */
 export type RegionText = Readonly<Record<string, string>>;
@@ -56,15 +56,22 @@ function isObject(x: unknown): x is Record<string, unknown> {
   return typeof x === "object" && x !== null && !Array.isArray(x);
 }
 
+/** Most characters of a page map: two a page. */
+const MOST_TEXT = 2 * MOST_PAGES;
+
 /** A page map, written out where it is a list of runs. */
 function expand(x: unknown, where: string): string {
   if (typeof x === "string") return x;
   if (!Array.isArray(x)) fail(`${where} is neither a string nor a list of [text, count]`);
+  let length = 0;
   return (x as Runs & unknown[]).map((run: unknown) => {
     if (!Array.isArray(run) || typeof run[0] !== "string" || !Number.isInteger(run[1]) || run[1] < 0) {
       fail(`${where} has a run that is not [text, count]`);
     }
-    return (run[0] as string).repeat(run[1] as number);
+    const [text, count] = run as [string, number];
+    length += text.length * count;
+    if (length > MOST_TEXT) fail(`${where} has more than ${MOST_TEXT} characters`);
+    return text.repeat(count);
   }).join("");
 }
 

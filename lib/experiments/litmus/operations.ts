@@ -211,7 +211,9 @@ export function* perform(w: World, a: number, l: LitmusOp): Proc<string> {
       const number = op.device ?? op.slot!, found = w.machine.devices[`d${number}`];
       if (found === undefined) return errnoName(-ENOENT);
       const device = asDummy(found);
-      p.files.set(op.slot!, { number, device, mirror: device.open(mm), users: 1 });
+      const mirror = device.tryOpen(mm);
+      if (typeof mirror === "number") return errnoName(mirror);
+      p.files.set(op.slot!, { number, device, mirror, users: 1 });
       p.opened = true;
       return "ok";
     }
