@@ -37,6 +37,9 @@ export function allocHuge(k: Kernel, a: number, vma = -1, vpn = 0): number {
 /**
  * Takes a page, or a large folio, on one node and no other: alloc_pages_node() with __GFP_THISNODE.
  *
+ * Who migrates holds the lock of the page that is to go. The kernel would reclaim on that node before it fails; here a
+ * full node is full, for move_pages() as for the migration of a range.
+ *
  * @returns the first frame, or -1 when the node has none (or at failure point "page allocation")
  */
 export function allocOnNode(k: Kernel, a: number, node: number, huge: boolean): number {

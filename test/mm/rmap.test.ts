@@ -1,12 +1,14 @@
 import { expect, test } from "vitest";
 import { AccessResult, cpuAccess } from "../../lib/mm/access.ts";
+import { forkMm } from "../../lib/mm/fork.ts";
 import { madvise } from "../../lib/mm/madvise.ts";
+import { removeMigrationPtes, tryToMigrate } from "../../lib/mm/migration_entry.ts";
 import { mmap } from "../../lib/mm/mmap.ts";
-import { PTE_KIND, PTE_PRESENT, PTE_SWAP } from "../../lib/mm/pagetable.ts";
+import { PTE_KIND, PTE_MIGRATION, PTE_PRESENT, PTE_SWAP } from "../../lib/mm/pagetable.ts";
 import { VM_READ, VM_WRITE } from "../../lib/mm/vma.ts";
 import { type Actor, resume } from "../../lib/sim/runners.ts";
 import { DUE, type Proc } from "../../lib/sim/sim.ts";
-import { access, run, smallKernel } from "../kernel.ts";
+import { access, brokenIn, run, smallKernel } from "../kernel.ts";
 
 const VPN = 512;
 
@@ -41,6 +43,27 @@ test("a walk of the reverse map waits for whoever has the lock of a page table",
   expect([drive(out), kind()]).toEqual([false, PTE_PRESENT]);
   release();
   expect([drive(holding), drive(out), kind()]).toEqual([true, true, PTE_SWAP]);
+});
+
+test("a fork that copies a migration entry past the walk that replaces them is visited too", () => {
+  const { k, mm, drive, release, holding } = scene(), { pages, tables } = k;
+  const pfn = tables.pfn[tables.entry(k.root[mm], VPN)],
+    kindIn = (of: number) => tables.kind[tables.entry(k.root[of], VPN)] & PTE_KIND;
+  const child = run(k, forkMm(k, 0, mm));
+  pages.get(pfn);
+  expect(pages.trylock(pfn)).toBe(true);
+  expect(run(k, tryToMigrate(k, 0, pfn))).toBe(2);
+  resume(k.sim, holding);
+  const back = { a: 2, proc: removeMigrationPtes(k, 2, pfn, pfn) };
+  expect([drive(back), kindIn(child)]).toEqual([false, PTE_MIGRATION]);
+  const grandchild = run(k, forkMm(k, 0, child));
+  release();
+  expect([drive(holding), drive(back)]).toEqual([true, true]);
+  pages.unlock(pfn);
+  pages.put(0, pfn);
+  expect([mm, child, grandchild].map(kindIn)).toEqual([PTE_PRESENT, PTE_PRESENT, PTE_PRESENT]);
+  expect(pages.mapcount[pfn]).toBe(3);
+  expect(brokenIn(k)).toEqual([]);
 });
 
 test("a swap-in that had to wait maps what its slot holds then", () => {
