@@ -9,7 +9,7 @@ import { defineRevert } from "../sim/revert.ts";
 import { DUE, type Proc, site } from "../sim/sim.ts";
 import { EINVAL } from "../mm/errno.ts";
 import { type Kernel, REVERT_FAULT_LOCK, REVERT_FAULT_REFERENCE } from "../mm/kernel.ts";
-import { removeMigrationEntries, restoreNow, tryToMigrate } from "../mm/migration_entry.ts";
+import { removeMigrationEntries, restoreNow, tryToMigrateNow } from "../mm/migration_entry.ts";
 import { type Invalidation, MMU_NOTIFY_MIGRATE, TOLD } from "../mm/notifier.ts";
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_LARGE, PG_LRU, ZERO_PFN } from "../mm/pages.ts";
 import {
@@ -41,8 +41,7 @@ import {
 export * from "./migrate_entry.ts";
 
 /**
- * Without it the page-table lock is given up before the CPUs' translations are flushed: 60bae7370896 and 8c3328f1f36a, of
- * the series of August 2022.
+ * Without it the page-table lock is given up before CPUs' translations are flushed: 60bae7370896, 8c3328f1f36a of 2022.
  */
 export const REVERT_COLLECT_FLUSH: string = defineRevert(
   "collect flush under lock",
@@ -248,8 +247,9 @@ export function* unmapCollected(k: Kernel, a: number, m: MigrateVma, restore = p
   let isolated = 0;
   for (let i = 0; i < n; i++) if (m.src[i] & MIGRATE_PFN_VALID) isolated++;
   for (let i = isolate(k, m, 0); i < n; i = isolate(k, m, i + 1)) {
+    const walk = tryToMigrateNow(k, a, migratePfnToPage(m.src[i]));
     sim.call(a, AT_UNMAP, i, n, collected);
-    yield* tryToMigrate(k, a, migratePfnToPage(m.src[i]));
+    if (walk !== undefined) yield* walk;
     sim.ret(a);
     refusePinned(k, m, i);
   }
@@ -427,7 +427,7 @@ export function* migrateVmaFinalize(k: Kernel, a: number, m: MigrateVma): Proc {
       sim.mark(a, AT_RESTORE, i, n, page, to);
       yield DUE;
     }
-    if (!restoreNow(k, m.mm, m.vma, m.start + i, page, to)) {
+    if (!restoreNow(k, a, m.mm, m.vma, m.start + i, page, to)) {
       sim.call(a, AT_RESTORE, i, n, page, to);
       yield* removeMigrationEntries(k, a, m.mm, m.vma, m.start + i, page, to);
       sim.ret(a);

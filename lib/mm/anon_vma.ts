@@ -126,6 +126,11 @@ export class AnonVmas {
     return this.root[anon];
   }
 
+  /** The only vma that is linked to an anon_vma, or -1 where there is none or more than one. */
+  sole(anon: number): number {
+    return this.linked[anon] === 1 ? this.linkVma[this.firstOfAnon[anon]] - 1 : -1;
+  }
+
   /** Whether a vma is linked to no anon_vma but its own (list_is_singular()), and so was not copied by a fork. */
   singular(vma: number): boolean {
     const first = this.firstOfVma[vma];

@@ -19,7 +19,7 @@ import {
   PTE_PROTNONE,
   PTE_WRITE,
 } from "./pagetable.ts";
-import { type RmapWalk, rmapWalk } from "./rmap.ts";
+import { type RmapWalk, rmapWalk, rmapWalkNow } from "./rmap.ts";
 import { VM_ACCESS_FLAGS } from "./vma.ts";
 
 /** Entries of a page into migration entries: try_to_migrate_one(). */
@@ -59,6 +59,17 @@ export function tryToMigrate(k: Kernel, a: number, pfn: number): Proc<number> {
   return rmapWalk(k, a, pfn, TO_MIGRATION);
 }
 
+/**
+ * Does what {@link tryToMigrate} does, as far as that needs no stop: on the hot path no generator is made for a page.
+ *
+ * @returns undefined when it is done, else the walk that does it or goes on with it
+ */
+export function tryToMigrateNow(k: Kernel, a: number, pfn: number): Proc<number> | undefined {
+  const found = rmapWalkNow(k, a, pfn, TO_MIGRATION);
+  if (typeof found !== "number") return rmapWalk(k, a, pfn, TO_MIGRATION, 0, found);
+  return found < 0 ? rmapWalk(k, a, pfn, TO_MIGRATION) : undefined;
+}
+
 /** Replaces all migration entries of `page` by entries of `to`, by the reverse map: remove_migration_ptes(). */
 export function* removeMigrationPtes(k: Kernel, a: number, page: number, to: number): Proc<number> {
   const { anon } = k.vmas;
@@ -76,20 +87,24 @@ function isSole(k: Kernel, vma: number, anon: number): boolean {
 }
 
 /**
- * Does what {@link removeMigrationEntries} does, if that needs neither reverse map nor sleep: on the hot path no
- * generator is made for a page.
+ * Does what {@link removeMigrationEntries} does, if one vma alone can map the page and nothing sleeps: on the hot path
+ * no generator is made for a page.
  *
  * @returns false if it does, and nothing was done
  */
 export function restoreNow(
   k: Kernel,
+  a: number,
   mm: number,
   vma: number,
   vpn: number,
   page: number,
   to: number,
 ): boolean {
-  if (!isSole(k, vma, k.pages.mapping[page])) return false;
+  if (!isSole(k, vma, k.pages.mapping[page])) {
+    const found = rmapWalkNow(k, a, page, FROM_MIGRATION, to);
+    return typeof found === "number" && found >= 0;
+  }
   const leaf = k.tables.leaf(k.root[mm], vpn);
   if (leaf < 0) return true;
   if (k.tables.locked[leaf >>> 9]) return false;

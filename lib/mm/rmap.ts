@@ -10,7 +10,7 @@
 import { type Proc, site } from "../sim/sim.ts";
 import type { Mapping } from "./anon_vma.ts";
 import type { Kernel } from "./kernel.ts";
-import { type Invalidation, MMU_NOTIFY_CLEAR } from "./notifier.ts";
+import { type Invalidation, MMU_NOTIFY_CLEAR, TOLD } from "./notifier.ts";
 import { LOCK_RMAP } from "./watch.ts";
 
 const AT_NOTIFY = site("reverse map: notifying of one entry");
@@ -44,15 +44,61 @@ function stands(k: Kernel, { mm, vma, vpn }: Mapping): boolean {
   return vmas.mm[vma] === mm && vmas.start[vma] <= vpn && vpn < vmas.end[vma];
 }
 
+/** The event that one entry goes. */
+function clearing(mm: number, vpn: number): Invalidation {
+  return { mm, start: vpn, end: vpn + 1, event: MMU_NOTIFY_CLEAR, owner: 0, blockable: true, seq: 0 };
+}
+
+/** What {@link rmapWalkNow} returns when it did nothing. */
+const NOT_NOW = -1;
+
+/** A walk whose first notification has begun and cannot be finished without a stop. */
+interface BegunWalk {
+  readonly event: Invalidation;
+  /** Where {@link Notifiers.startFrom} goes on. */
+  readonly told: number;
+}
+
+/**
+ * Does what {@link rmapWalk} does, if one vma alone can map the page and nothing has to stop: so it is with nearly every
+ * page, and no generator and no list is made for it.
+ *
+ * @returns what the walk found; or what to hand to {@link rmapWalk}, which has to do it or to go on with it
+ */
+export function rmapWalkNow(k: Kernel, a: number, pfn: number, walk: RmapWalk, to = 0): number | BegunWalk {
+  const { pages, vmas, tables, notifiers } = k;
+  const vma = pages.inode[pfn] === 0 ? vmas.anon.sole(pages.mapping[pfn]) : -1;
+  if (vma < 0 || k.watch !== undefined || k.sim.due(a)) return NOT_NOW;
+  const mm = vmas.mm[vma], vpn = vmas.start[vma] + (pages.index[pfn] - vmas.pgoff[vma]);
+  if (vpn < vmas.start[vma] || vpn >= vmas.end[vma] || walk.done(k, pfn, vma)) return 0;
+  const e = tables.entry(k.root[mm], vpn);
+  if (e >= 0 && tables.locked[e >>> 9]) return NOT_NOW;
+  if (!walk.clears) return e < 0 ? 0 : walk.visit(k, a, vma, e, pfn, to);
+  const event = clearing(mm, vpn), told = notifiers.startNow(a, event);
+  if (told !== TOLD) return { event, told };
+  const found = e < 0 ? 0 : walk.visit(k, a, vma, e, pfn, to);
+  if (found > 0) k.flushTlb(a, mm, vpn, vpn + 1);
+  notifiers.end(a, event);
+  return found;
+}
+
 /**
  * Walks the places where a small page may be mapped: rmap_walk().
  *
  * @param pfn the page; who walks to change holds its lock
  * @param walk what to do at each place
  * @param to given to each visit
+ * @param begun what {@link rmapWalkNow} has begun
  * @returns the sum of what the visits returned
  */
-export function* rmapWalk(k: Kernel, a: number, pfn: number, walk: RmapWalk, to = 0): Proc<number> {
+export function* rmapWalk(
+  k: Kernel,
+  a: number,
+  pfn: number,
+  walk: RmapWalk,
+  to = 0,
+  begun: BegunWalk | undefined = undefined,
+): Proc<number> {
   const { sim, tables } = k, places = k.places(pfn);
   let found = 0;
   k.watch?.lockTaken(a, LOCK_RMAP, false);
@@ -62,18 +108,14 @@ export function* rmapWalk(k: Kernel, a: number, pfn: number, walk: RmapWalk, to 
     const { mm, vpn } = at;
     let event: Invalidation | undefined;
     if (walk.clears) {
-      event = {
-        mm,
-        start: vpn,
-        end: vpn + 1,
-        event: MMU_NOTIFY_CLEAR,
-        owner: 0,
-        blockable: true,
-        seq: 0,
-      };
-      sim.call(a, AT_NOTIFY, pfn, at.vma, vpn, places.length - i);
-      yield* k.notifiers.start(a, event);
-      sim.ret(a);
+      const first: BegunWalk | undefined = i === 0 ? begun : undefined;
+      event = first?.event ?? clearing(mm, vpn);
+      const told = first?.told ?? k.notifiers.startNow(a, event);
+      if (told !== TOLD) {
+        sim.call(a, AT_NOTIFY, pfn, at.vma, vpn, places.length - i);
+        yield* k.notifiers.startFrom(a, event, told);
+        sim.ret(a);
+      }
     }
     let e = entryAt(k, at);
     while (e >= 0 && tables.locked[e >>> 9]) {
