@@ -41,7 +41,7 @@ function ownFiles(): string[] {
 
 function readJob(args: string[]): { job: Job; json: boolean } | undefined {
   const { values, positionals } = parseArgs({
-    args,
+    args: args.filter((arg, i) => !(i === 0 && arg === "--")),
     allowPositionals: true,
     options: {
       json: { type: "boolean", default: false },

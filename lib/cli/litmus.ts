@@ -15,7 +15,7 @@ const USAGE = "usage: deno task litmus [--json] [--only ID] [--limit STATES] [--
 
 function readJob(args: string[]): { job: LitmusJob; json: boolean } | undefined {
   const { values, positionals } = parseArgs({
-    args,
+    args: args.filter((arg, i) => !(i === 0 && arg === "--")),
     allowPositionals: true,
     options: {
       json: { type: "boolean", default: false },

@@ -32,6 +32,12 @@ export type DeviceOf<C> = C extends GpuOptions ? Gpu : DummyDevice;
  * @throws {UsageError} naming the option, what was given and what is allowed
  */
 export function checkDevice(options: unknown, name: string): AnyDeviceSpec {
+  if (typeof options === "object" && options !== null && "bind" in options) {
+    throw new UsageError(
+      `Cannot build device "${name}": got a driver of your own; a profile or the options of a device are allowed; ` +
+        "write drv.bind(m.process()) for the driver's device, and run its workloads: m.run({ dev: dev.stream(heap) })",
+    );
+  }
   const kind =
     typeof options === "object" && options !== null && "kind" in options && !("parameters" in options &&
         "title" in options)

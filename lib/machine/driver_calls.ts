@@ -5,6 +5,7 @@
  * @module
  */
 import { checkOptions, describe, wholeNumber } from "../arguments.ts";
+import { REVERT_SEQUENCE_CHECK } from "../devices/dummy/device.ts";
 import { UsageError } from "../errors.ts";
 import { type HmmRange, hmmRangeFault as rangeFault } from "../hmm/range.ts";
 import type { Kernel } from "../mm/kernel.ts";
@@ -14,7 +15,10 @@ import type { Proc } from "../sim/sim.ts";
 import type { DriverRange, Subscription } from "./driver_spec.ts";
 import { told } from "./told.ts";
 
-/** Without it a driver's `mmuIntervalReadRetry` always says that nothing came: the defect that the check is for. */
+/**
+ * Without it a driver's `mmuIntervalReadRetry` always says that nothing came: the defect that the check is for. So it
+ * does without "sequence check", which takes the same check out of the devices that the lab brings.
+ */
 export const REVERT_READ_RETRY: string = defineRevert(
   "read retry",
   "a driver maps a page that an invalidation took away while its fault was under way",
@@ -73,7 +77,8 @@ export function* mmuIntervalReadBegin(sub: Subscription): Proc<number> {
  */
 export function mmuIntervalReadRetry(sub: Subscription, seq: number): boolean {
   const b = bound(sub), { sim, notifiers, revert } = b.k;
-  const retry = !revert.has(REVERT_READ_RETRY) && notifiers.readRetry(b.sub, seq);
+  const checks = !revert.has(REVERT_READ_RETRY) && !revert.has(REVERT_SEQUENCE_CHECK);
+  const retry = checks && notifiers.readRetry(b.sub, seq);
   sim.note(sim.current, retry ? 1 : 0);
   return retry;
 }

@@ -10,6 +10,7 @@ import { UsageError } from "../errors.ts";
 import type { KernelSpec } from "../mm/kernel.ts";
 import { FRAME_BYTES, MAX_PAGES, ramSections, SECTION_PAGES } from "../mm/pages.ts";
 import { compileHost, type Overrides } from "../profiles/costs.ts";
+import { refuseMisplaced } from "../profiles/misplaced.ts";
 import type { HostCosts } from "../profiles/parameters.ts";
 import type { Profile } from "../profiles/profile.ts";
 import { formatBytes, PAGE_SIZE, pages } from "../units.ts";
@@ -256,6 +257,7 @@ function checkFaultAround(x: number | undefined): number {
  * @throws {UsageError} naming the option, what was given, what is allowed and what to write instead
  */
 export function checkMachine(o: MachineOptions): MachineSpec {
+  refuseMisplaced(BUILD, o, OPTIONS, "host", "hostParameters");
   checkOptions(BUILD, o, OPTIONS, '{ devices: { gpu: "titan-v" }, seed: 1 }');
   const { hostParameters = {} } = o;
   if (typeof hostParameters !== "object" || Array.isArray(hostParameters)) {

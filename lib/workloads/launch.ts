@@ -2,7 +2,7 @@
  * Work on a GPU: kernels one after another, each a grid of thread blocks.
  * @module
  */
-import { describe, didYouMean, wholeNumber } from "../arguments.ts";
+import { checkOptions, describe, didYouMean, wholeNumber } from "../arguments.ts";
 import { advise, GPU_HINTS, type GpuHint, prefetch, prefetchBack } from "../devices/gpu/calls.ts";
 import { Gpu } from "../devices/gpu/device.ts";
 import type { Grid } from "../devices/gpu/launch.ts";
@@ -13,14 +13,19 @@ import { AccessResult } from "../mm/access.ts";
 import { ENODEV } from "../mm/errno.ts";
 import type { Proc } from "../sim/sim.ts";
 
-/** What a workload on a GPU does next: a kernel, or a call of the driver's (a prefetch, a hint). */
-export type GpuStep = Grid | ((gpu: Gpu, a: number) => Proc<number>);
+/**
+ * What a workload on a GPU does next: a kernel, or a call of the driver's (a prefetch, a hint). One that says in whose
+ * memory it works is refused by a launch in another process.
+ */
+export type GpuStep = (Grid | ((gpu: Gpu, a: number) => Proc<number>)) & { readonly process?: Process };
 
 /** How a launch looks at what it reads. */
 export interface LaunchOptions {
   /** Whether reads compare the words that they find with those of the grids (default false). */
   readonly check?: boolean;
 }
+
+const LAUNCH_OPTIONS: Readonly<Record<keyof LaunchOptions, true>> = { check: true };
 
 /** How {@linkcode streamGrid} goes over its region. */
 export interface StreamGridOptions {
@@ -32,6 +37,12 @@ export interface StreamGridOptions {
   readonly pagesPerBlock?: number;
 }
 
+const GRID_OPTIONS: Readonly<Record<keyof StreamGridOptions, true>> = {
+  write: true,
+  value: true,
+  pagesPerBlock: true,
+};
+
 /**
  * Runs kernels on a GPU, one after another, in the address space of a process.
  *
@@ -40,7 +51,7 @@ export interface StreamGridOptions {
  * @param steps the kernels, and calls of the driver between them
  * @param options see {@linkcode LaunchOptions}
  * @returns the workload
- * @throws {UsageError} for what is no GPU, no process of its machine, or no step
+ * @throws {UsageError} for what is no GPU, no process of its machine, no step, or a step over another process's memory
  *
  * @example
  * ```ts
@@ -72,15 +83,26 @@ export function launch(
         "write for example launch(m.gpu, m.process(), grids)",
     );
   }
-  const wrong = Array.isArray(steps)
-    ? steps.find((s) => typeof s !== "function" && typeof s?.fill !== "function")
-    : steps;
-  if (wrong !== undefined) {
+  const isStep = (s: unknown) =>
+    typeof s === "function" || typeof (s as Grid | null | undefined)?.fill === "function";
+  if (!Array.isArray(steps) || !steps.every(isStep)) {
     throw new UsageError(
-      `Cannot launch on "${gpu.name}": got ${describe(wrong)} for a step; an array of grids is allowed; ` +
-        "write for example [streamGrid(heap)]",
+      `Cannot launch on "${gpu.name}": got ${
+        Array.isArray(steps)
+          ? `${describe(steps.find((s) => !isStep(s)))} for a step`
+          : `${describe(steps)} for the steps`
+      }; an array of grids is allowed; write for example [streamGrid(heap)]`,
     );
   }
+  const stray = steps.find((s: GpuStep) => s.process !== undefined && s.process !== process);
+  if (stray !== undefined) {
+    const where = stray.process?.machine === process.machine ? "process" : "machine";
+    throw new UsageError(
+      `Cannot launch on "${gpu.name}": got "${stray.name}" over memory of another ${where}; steps over memory of the ` +
+        "process that is given are allowed; write launch(m.gpu, p, …) with the p that mapped it",
+    );
+  }
+  checkOptions(`launch on "${gpu.name}"`, options, LAUNCH_OPTIONS, "{ check: true }");
   const grids = steps.filter((s): s is Grid => typeof s !== "function");
   return {
     name: `${gpu.name} runs ${grids.map((g) => g.name).join(", ")}`,
@@ -127,13 +149,15 @@ export function launch(
  */
 export function prefetchStep(region: Region): GpuStep {
   const { process, vpn, pages } = checkRegion("prefetch", region);
-  return (gpu, a) => prefetch(gpu, a, process.mm, vpn, vpn + pages);
+  const step = (gpu: Gpu, a: number) => prefetch(gpu, a, process.mm, vpn, vpn + pages);
+  return Object.assign(step, { process });
 }
 
 /** A step that moves a region back to system memory; see {@linkcode prefetchStep}. */
 export function prefetchBackStep(region: Region): GpuStep {
   const { process, vpn, pages } = checkRegion("prefetch", region);
-  return (gpu, a) => prefetchBack(gpu, a, process.mm, vpn, vpn + pages);
+  const step = (gpu: Gpu, a: number) => prefetchBack(gpu, a, process.mm, vpn, vpn + pages);
+  return Object.assign(step, { process });
 }
 
 /**
@@ -166,7 +190,8 @@ export function adviseStep(region: Region, hint: GpuHint): GpuStep {
       }`,
     );
   }
-  return (gpu, a) => advise(gpu, a, process.mm, vpn, vpn + pages, hint);
+  const step = (gpu: Gpu, a: number) => advise(gpu, a, process.mm, vpn, vpn + pages, hint);
+  return Object.assign(step, { process });
 }
 
 /**
@@ -175,7 +200,7 @@ export function adviseStep(region: Region, hint: GpuHint): GpuStep {
  * @param region what it goes over
  * @param options see {@linkcode StreamGridOptions}
  * @returns the grid, for {@linkcode launch}
- * @throws {UsageError} for what is no region, or a number that cannot be
+ * @throws {UsageError} for what is no region, a number that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -185,11 +210,17 @@ export function adviseStep(region: Region, hint: GpuHint): GpuStep {
  * console.log(streamGrid(heap, { pagesPerBlock: 16 }).blocks); // 16
  * ```
  */
-export function streamGrid(region: Region, options: StreamGridOptions = {}): Grid {
-  const { vpn, pages } = checkRegion("make a grid", region), { write = false, value = 0 } = options;
+export function streamGrid(
+  region: Region,
+  options: StreamGridOptions = {},
+): Grid & { readonly process: Process } {
+  const { process, vpn, pages } = checkRegion("make a grid", region);
+  checkOptions("make a grid", options, GRID_OPTIONS, "{ pagesPerBlock: 8 }");
+  const { write = false, value = 0 } = options;
   const each = wholeNumber("make a grid", "pagesPerBlock", options.pagesPerBlock ?? 8, 1, 2 ** 31);
   return {
     name: `${write ? "write" : "read"} ${pages} pages in order`,
+    process,
     blocks: Math.ceil(pages / each),
     pages,
     fill(block, _part, runs) {

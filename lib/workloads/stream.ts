@@ -4,6 +4,7 @@
  */
 import { describe } from "../arguments.ts";
 import { DummyDevice } from "../devices/dummy/device.ts";
+import { Gpu } from "../devices/gpu/device.ts";
 import { UsageError } from "../errors.ts";
 import { checkRegion, oneRun, type Region } from "../machine/process.ts";
 import type { Workload } from "../machine/workload.ts";
@@ -31,6 +32,12 @@ import { checkTouch, type TouchOptions } from "./touch.ts";
  * ```
  */
 export function stream(device: DummyDevice, region: Region, options: TouchOptions = {}): Workload {
+  if ((device as unknown) instanceof Gpu) {
+    throw new UsageError(
+      'Cannot stream: got a GPU, which runs grids of thread blocks; a device of kind "dummy" is allowed; ' +
+        "write launch(m.gpu, p, [streamGrid(heap)]) for a GPU",
+    );
+  }
   if (!(device instanceof DummyDevice)) {
     throw new UsageError(
       `Cannot stream: got ${describe(device)} for the device; a device of the machine is allowed; ` +

@@ -39,7 +39,8 @@ test("differences and broken lines are reported, and the rest goes on", () => {
 });
 
 test("one program, some fields, as JSON", () => {
-  const one = conformance("--only", "bad", "--fields", "sn,mr", plain);
+  // A task hands on the "--" that stands before its options.
+  const one = conformance("--", "--only", "bad", "--fields", "sn,mr", plain);
   expect(one.lines).toEqual([
     "events were not compared",
     "state: 1 of 1 programs agree",
@@ -97,3 +98,10 @@ test("every transcript of the repository agrees but for the deviations", () => {
     expect(all[key].agree / all.programs).toBeGreaterThanOrEqual(key === "state" ? 0.99 : 0.995);
   }
 }, 180_000);
+
+test("task litmus takes options after the -- that a task hands on", () => {
+  const args = ["run", "-A", "--quiet", "lib/cli/litmus.ts", "--", "--only", "nosuch"];
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: "utf8" });
+  expect(status).toBe(2);
+  expect(stderr).toMatch('Cannot race "nosuch"');
+});

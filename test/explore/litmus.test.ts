@@ -155,6 +155,7 @@ test("a user's own driver holds against munmap, and does not without its retry",
     never: { staleStore: () => dev.storedToFreed() },
   }));
   await needs(race, "read retry", "staleStore");
+  await needs(race, "sequence check", "staleStore");
 });
 
 test("a user's own driver can be taken from its process while it faults; nothing is mapped afterwards", async () => {

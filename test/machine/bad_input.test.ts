@@ -38,6 +38,13 @@ describe("a machine", () => {
       "allowed are host,",
       "did you mean seed?",
     ],
+    ["with a host parameter among its options", build({ cores: 4 }), "write hostParameters: { cores: … }"],
+    [
+      "with a driver of one's own for a device",
+      build({ devices: { mine: driver("mine", wrong({ state() {}, invalidate() {}, fault() {} })) } }),
+      'device "mine": got a driver of your own',
+      "drv.bind(m.process())",
+    ],
     ["with null for an option", build({ seed: null }), "got null for seed; leave seed out"],
     ["of an unknown host", build({ host: "epyc" }), 'got "epyc"', "did you mean epyc-7551p?"],
     ["whose host is a device", build({ host: "titan-v" }), '"titan-v", which is a gpu', "epyc-7551p"],

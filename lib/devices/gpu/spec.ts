@@ -5,6 +5,7 @@
 import { checkOptions, describe, didYouMean, during, wholeNumber } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { compileGpu, type Overrides } from "../../profiles/costs.ts";
+import { refuseMisplaced } from "../../profiles/misplaced.ts";
 import type { GpuCosts } from "../../profiles/parameters.ts";
 import type { Profile } from "../../profiles/profile.ts";
 import { bytes, formatBytes, nanoseconds, PAGE_SIZE, pages } from "../../units.ts";
@@ -153,6 +154,7 @@ function partOf<O extends object>(
  */
 export function checkGpu(options: unknown, name = "gpu"): GpuSpec {
   const act = `build device "${name}"`;
+  refuseMisplaced(act, options, OPTIONS, "gpu", "parameters");
   checkOptions(act, options, OPTIONS, '{ kind: "gpu", profile: "titan-v" }');
   const o = options as GpuOptions;
   const cost = during(`${act}: profile`, () => compileGpu(o.profile ?? "titan-v", o.parameters ?? {}));

@@ -1,5 +1,5 @@
 /** Back propagation of Rodinia: two passes over the weights of a layer. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import type { BlockRuns } from "../../devices/gpu/launch.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
@@ -12,6 +12,8 @@ export interface BackpropOptions {
   readonly inputs?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof BackpropOptions, true>> = { inputs: true };
+
 /**
  * Back propagation: a forward pass over the weights of the input layer, then their adjustment.
  *
@@ -22,7 +24,7 @@ export interface BackpropOptions {
  *
  * @param options sizes
  * @returns the program; with the default it touches 6,785 pages
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -31,6 +33,7 @@ export interface BackpropOptions {
  */
 export function backprop(options: BackpropOptions = {}): GpuProgram {
   const { inputs = 131_056 } = options;
+  checkOptions("make backprop", options, OPTIONS, "{ inputs: 131056 }");
   wholeNumber("make backprop", "inputs", inputs, SIDE, 1 << 26);
   const units = inputs + 1, width = SIDE + 1, blocks = Math.floor(inputs / SIDE);
   const weights = (name: string) => ({ name, lengthBytes: 4 * units * width });

@@ -1,5 +1,5 @@
 /** Breadth-first search of Rodinia: a pair of launches for each level of the graph. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import { levels, randomGraph } from "./graph.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
@@ -16,6 +16,8 @@ export interface BfsOptions {
   readonly seed?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof BfsOptions, true>> = { nodes: true, seed: true };
+
 /**
  * Breadth-first search, one thread a node: the threads of the current level look at their neighbours.
  *
@@ -26,7 +28,7 @@ export interface BfsOptions {
  *
  * @param options sizes
  * @returns the program
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -35,6 +37,7 @@ export interface BfsOptions {
  */
 export function bfs(options: BfsOptions = {}): GpuProgram {
   const { nodes = 262_144, seed = 1 } = options;
+  checkOptions("make bfs", options, OPTIONS, "{ nodes: 262144 }");
   wholeNumber("make bfs", "nodes", nodes, 2, 1 << 24);
   wholeNumber("make bfs", "seed", seed, 0, Number.MAX_SAFE_INTEGER);
   const graph = randomGraph(nodes, seed), level = levels(graph, 0);

@@ -1,5 +1,5 @@
 /** FDTD-2D of PolyBench: three sweeps over the fields of a wave, time step by time step. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import type { BlockRuns } from "../../devices/gpu/launch.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
@@ -13,6 +13,8 @@ export interface FdtdOptions {
   readonly steps?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof FdtdOptions, true>> = { size: true, steps: true };
+
 /**
  * FDTD-2D, electromagnetic waves in two dimensions: three launches a time step, each over the whole grid.
  *
@@ -22,7 +24,7 @@ export interface FdtdOptions {
  *
  * @param options sizes
  * @returns the program; with the defaults it touches 4,224 pages
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -31,6 +33,7 @@ export interface FdtdOptions {
  */
 export function fdtd(options: FdtdOptions = {}): GpuProgram {
   const { size: n = 1200, steps = 5 } = options;
+  checkOptions("make fdtd", options, OPTIONS, "{ size: 1200 }");
   wholeNumber("make fdtd", "size", n, 2, 1 << 15);
   wholeNumber("make fdtd", "steps", steps, 1, 1_000_000);
   const columns = Math.ceil(n / ACROSS), blocks = columns * Math.ceil(n / DOWN);

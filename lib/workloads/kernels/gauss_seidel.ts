@@ -1,5 +1,5 @@
 /** Gauss-Seidel smoothing over a grid, in two colours. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import type { BlockRuns } from "../../devices/gpu/launch.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
@@ -10,6 +10,8 @@ export interface GaussSeidelOptions {
   /** Sweeps, each of two launches: red, then black (default 4). */
   readonly sweeps?: number;
 }
+
+const OPTIONS: Readonly<Record<keyof GaussSeidelOptions, true>> = { size: true, sweeps: true };
 
 const ELEMENT_BYTES = 8;
 const SIDE = 32;
@@ -23,7 +25,7 @@ const SIDE = 32;
  *
  * @param options sizes
  * @returns the program
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -32,6 +34,7 @@ const SIDE = 32;
  */
 export function gaussSeidel(options: GaussSeidelOptions = {}): GpuProgram {
   const { size: n = 8192, sweeps = 4 } = options;
+  checkOptions("make Gauss-Seidel", options, OPTIONS, "{ size: 8192 }");
   wholeNumber("make Gauss-Seidel", "size", n, 1, 1 << 16);
   wholeNumber("make Gauss-Seidel", "sweeps", sweeps, 1, 1_000_000);
   const across = Math.ceil(n / SIDE), lengthBytes = ELEMENT_BYTES * n * n;

@@ -1,5 +1,5 @@
 /** Hotspot of Rodinia: a two-dimensional stencil over temperature and power. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import type { BlockRuns, Grid } from "../../devices/gpu/launch.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
@@ -18,6 +18,12 @@ export interface HotspotOptions {
   readonly steps?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof HotspotOptions, true>> = {
+  size: true,
+  stepsPerLaunch: true,
+  steps: true,
+};
+
 /**
  * Hotspot, a thermal simulation: each launch reads temperature and power with a rim and writes the temperature.
  *
@@ -27,7 +33,7 @@ export interface HotspotOptions {
  *
  * @param options sizes
  * @returns the program; with the defaults three arrays of 4 MiB, 3,072 pages
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -36,6 +42,7 @@ export interface HotspotOptions {
  */
 export function hotspot(options: HotspotOptions = {}): GpuProgram {
   const { size = 1024, stepsPerLaunch = 2, steps = 8 } = options, act = "make hotspot";
+  checkOptions(act, options, OPTIONS, "{ size: 1024 }");
   wholeNumber(act, "size", size, SIDE, 1 << 15);
   wholeNumber(act, "stepsPerLaunch", stepsPerLaunch, 1, SIDE / 2 - 1);
   wholeNumber(act, "steps", steps, 1, 1_000_000);

@@ -1,5 +1,5 @@
 /** A multigrid solver: smoothing on ever coarser grids and back. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 /** How large the solver is. */
@@ -11,6 +11,8 @@ export interface MultigridOptions {
   /** Cycles from the finest to the coarsest grid and back (default 1). */
   readonly cycles?: number;
 }
+
+const OPTIONS: Readonly<Record<keyof MultigridOptions, true>> = { boxCells: true, boxes: true, cycles: true };
 
 const ELEMENT_BYTES = 8;
 /** Cells along a side at which the recursion ends. */
@@ -25,7 +27,7 @@ const COARSEST = 4;
  *
  * @param options sizes
  * @returns the program
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -34,6 +36,7 @@ const COARSEST = 4;
  */
 export function multigrid(options: MultigridOptions = {}): GpuProgram {
   const { boxCells = 128, boxes = 7, cycles = 1 } = options, act = "make multigrid";
+  checkOptions(act, options, OPTIONS, "{ boxes: 7 }");
   wholeNumber(act, "boxCells", boxCells, COARSEST, 1024);
   wholeNumber(act, "boxes", boxes, 1, 4096);
   wholeNumber(act, "cycles", cycles, 1, 1_000_000);

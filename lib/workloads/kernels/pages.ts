@@ -1,5 +1,5 @@
 /** One page a thread: the regular and the random access pattern of SC'21, and a stride. */
-import { describe, wholeNumber } from "../../arguments.ts";
+import { checkOptions, describe, wholeNumber } from "../../arguments.ts";
 import { UsageError } from "../../errors.ts";
 import { permutation } from "../../sim/random.ts";
 import { PAGE_SIZE } from "../../units.ts";
@@ -22,6 +22,14 @@ export interface PageKernelOptions {
   readonly stridePages?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof PageKernelOptions, true>> = {
+  pages: true,
+  threadsPerBlock: true,
+  write: true,
+  seed: true,
+  stridePages: true,
+};
+
 /**
  * Threads that each touch one page of an array: thread `i` page `i`, or page `p(i)` of a random permutation.
  *
@@ -33,7 +41,7 @@ export interface PageKernelOptions {
  * @param order in which order threads take the pages
  * @param options sizes
  * @returns the program: one array, one launch
- * @throws {UsageError} for an order or sizes that cannot be
+ * @throws {UsageError} for an order or sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -50,6 +58,7 @@ export function pageKernel(order: PageOrder, options: PageKernelOptions = {}): G
     );
   }
   const { pages = 1_048_576, threadsPerBlock = 64, write = false, seed = 1, stridePages = 16 } = options;
+  checkOptions(act, options, OPTIONS, "{ pages: 65536 }");
   wholeNumber(act, "pages", pages, 1, 1 << 26);
   wholeNumber(act, "threadsPerBlock", threadsPerBlock, 1, 1024);
   wholeNumber(act, "seed", seed, 0, Number.MAX_SAFE_INTEGER);

@@ -2,9 +2,18 @@
 import type { Grid } from "../../devices/gpu/launch.ts";
 import { UsageError } from "../../errors.ts";
 import { describe } from "../../arguments.ts";
-import { Process, Region } from "../../machine/process.ts";
-import { PAGE_SIZE } from "../../units.ts";
+import { checkRegion, Process, Region } from "../../machine/process.ts";
+import { formatBytes, PAGE_SIZE } from "../../units.ts";
 import { type GpuProgram, layOut, pagesOf } from "./kernel.ts";
+
+/** Refuses what is no program. */
+function checkProgram(act: string, program: GpuProgram): void {
+  if (Array.isArray(program?.arrays) && typeof program.launches === "function") return;
+  throw new UsageError(
+    `Cannot ${act}: got ${describe(program)} for the program; a GPU program is allowed; ` +
+      "write for example kernels.mapArrays(m.process(), kernels.hotspot())",
+  );
+}
 
 /**
  * Maps the arrays of a program, each at a multiple of 2 MiB and in an area of its own, as an allocator of managed memory does.
@@ -31,12 +40,7 @@ export function mapArrays(process: Process, program: GpuProgram): readonly Regio
         "write for example kernels.mapArrays(m.process(), kernels.hotspot())",
     );
   }
-  if (!Array.isArray(program?.arrays) || typeof program.launches !== "function") {
-    throw new UsageError(
-      `Cannot map arrays: got ${describe(program)} for the program; a GPU program is allowed; ` +
-        "write for example kernels.mapArrays(m.process(), kernels.hotspot())",
-    );
-  }
+  checkProgram("map arrays", program);
   const { first, end } = layOut(program), slack = 511;
   const whole = process.mmap((end + slack) * PAGE_SIZE), base = 512 * Math.ceil(whole.vpn / 512);
   const regions = first.map((vpn, i) => new Region(process, base + vpn, pagesOf(program.arrays[i])));
@@ -56,8 +60,49 @@ export function mapArrays(process: Process, program: GpuProgram): readonly Regio
  *
  * @param program the program
  * @param arrays its arrays, as {@linkcode mapArrays} made them
- * @returns the grids in their order
+ * @returns the grids in their order; {@linkcode launch} refuses them in another process
+ * @throws {UsageError} for what is no program, or regions that are not one for each of its arrays, large enough and of one
+ * process
+ *
+ * @example
+ * ```ts
+ * import { kernels, machine } from "hmmlab";
+ *
+ * const p = machine({ memory: "256 MiB" }).process(), program = kernels.hotspot();
+ * console.log(kernels.gridsOf(program, kernels.mapArrays(p, program)).length); // 4
+ * ```
  */
-export function gridsOf(program: GpuProgram, arrays: readonly Region[]): readonly Grid[] {
-  return [...program.launches(arrays.map((r) => r.vpn))];
+export function gridsOf(
+  program: GpuProgram,
+  arrays: readonly Region[],
+): readonly (Grid & { readonly process: Process })[] {
+  const act = "make grids";
+  checkProgram(act, program);
+  if (!Array.isArray(arrays) || arrays.length !== program.arrays.length) {
+    throw new UsageError(
+      `Cannot ${act}: got ${
+        describe(arrays)
+      } for the arrays; ${program.arrays.length} regions are allowed, one for each ` +
+        `array of ${program.name}; write for example kernels.gridsOf(program, kernels.mapArrays(p, program))`,
+    );
+  }
+  const regions = arrays.map((r: unknown) => checkRegion(act, r)), { process } = regions[0];
+  for (const [i, array] of program.arrays.entries()) {
+    const { pages } = checkRegion(act, regions[i], process), needed = pagesOf(array);
+    if (pages >= needed) continue;
+    throw new UsageError(
+      `Cannot ${act}: got ${formatBytes(PAGE_SIZE * pages)} for array "${array.name}" of ${program.name}; ${
+        formatBytes(PAGE_SIZE * needed)
+      } or more are allowed; write for example kernels.mapArrays(p, program), which maps them all`,
+    );
+  }
+  return Array.from(program.launches(regions.map((r) => r.vpn)), (grid) => ({
+    name: grid.name,
+    blocks: grid.blocks,
+    threadsPerBlock: grid.threadsPerBlock,
+    pages: grid.pages,
+    faultsPerBlock: grid.faultsPerBlock,
+    fill: (block, part, runs) => grid.fill(block, part, runs),
+    process,
+  }));
 }

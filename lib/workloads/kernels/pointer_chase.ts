@@ -1,5 +1,5 @@
 /** A chain of dependent loads. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import { permutation } from "../../sim/random.ts";
 import { PAGE_SIZE } from "../../units.ts";
 import type { GpuProgram } from "./kernel.ts";
@@ -17,6 +17,8 @@ export interface PointerChaseOptions {
   readonly seed?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof PointerChaseOptions, true>> = { pages: true, chains: true, seed: true };
+
 /**
  * Each element says where the next one is, so a chain has one fault under way at a time: the worst case for batching.
  *
@@ -25,7 +27,7 @@ export interface PointerChaseOptions {
  *
  * @param options sizes
  * @returns the program: one launch, whose blocks wait for each of their accesses
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -34,6 +36,7 @@ export interface PointerChaseOptions {
  */
 export function pointerChase(options: PointerChaseOptions = {}): GpuProgram {
   const { pages = 65_536, chains = 1, seed = 1 } = options, act = "make a pointer chase";
+  checkOptions(act, options, OPTIONS, "{ pages: 65536 }");
   wholeNumber(act, "pages", pages, 1, 1 << 26);
   wholeNumber(act, "chains", chains, 1, pages);
   wholeNumber(act, "seed", seed, 0, Number.MAX_SAFE_INTEGER);

@@ -1,5 +1,5 @@
 /** Multiplication of two square matrices in tiles. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import { PAGE_SIZE } from "../../units.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
@@ -13,6 +13,8 @@ export interface SgemmOptions {
   readonly depth?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof SgemmOptions, true>> = { size: true, tile: true, depth: true };
+
 /**
  * C = A · B in single precision: each thread block computes one tile, walking along a band of A and one of B.
  *
@@ -22,7 +24,7 @@ export interface SgemmOptions {
  *
  * @param options sizes
  * @returns the program
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -32,6 +34,7 @@ export interface SgemmOptions {
  */
 export function sgemm(options: SgemmOptions = {}): GpuProgram {
   const { size: n = 4096, tile = 128, depth = 8 } = options, act = "make sgemm";
+  checkOptions(act, options, OPTIONS, "{ size: 4096 }");
   wholeNumber(act, "size", n, 1, 1 << 16);
   wholeNumber(act, "tile", tile, 1, n);
   wholeNumber(act, "depth", depth, 1, n);

@@ -1,5 +1,5 @@
 /** The five loops of BabelStream as algorithms of the C++ standard library. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import type { Grid } from "../../devices/gpu/launch.ts";
 import { PAGE_SIZE } from "../../units.ts";
 import { type GpuProgram, gridOf } from "./kernel.ts";
@@ -17,6 +17,8 @@ export interface StdStreamOptions {
   /** How often the five loops run (default 1). */
   readonly passes?: number;
 }
+
+const OPTIONS: Readonly<Record<keyof StdStreamOptions, true>> = { elements: true, passes: true };
 
 /** The program, and the words by which a host can tell that each side saw what the other wrote. */
 export interface StdStream extends GpuProgram {
@@ -37,7 +39,7 @@ export interface StdStream extends GpuProgram {
  *
  * @param options sizes
  * @returns the program
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -54,6 +56,7 @@ export interface StdStream extends GpuProgram {
  */
 export function stdStream(options: StdStreamOptions = {}): StdStream {
   const { elements = 33_554_432, passes = 1 } = options;
+  checkOptions("make a stream", options, OPTIONS, "{ elements: 131072 }");
   wholeNumber("make a stream", "elements", elements, 1, 2 ** 33);
   wholeNumber("make a stream", "passes", passes, 1, 40);
   const lengthBytes = ELEMENT_BYTES * elements, blocks = Math.ceil(lengthBytes / BLOCK_BYTES);

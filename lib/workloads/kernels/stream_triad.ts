@@ -1,5 +1,5 @@
 /** The triad of STREAM. */
-import { wholeNumber } from "../../arguments.ts";
+import { checkOptions, wholeNumber } from "../../arguments.ts";
 import { addBytes, type GpuProgram, gridOf } from "./kernel.ts";
 
 const ELEMENT_BYTES = 8;
@@ -12,6 +12,8 @@ export interface StreamTriadOptions {
   readonly passes?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof StreamTriadOptions, true>> = { elements: true, passes: true };
+
 /**
  * Three arrays of doubles: a = b + scalar · c, one element a thread.
  *
@@ -20,7 +22,7 @@ export interface StreamTriadOptions {
  *
  * @param options sizes
  * @returns the program
- * @throws {UsageError} for sizes that cannot be
+ * @throws {UsageError} for sizes that cannot be, or an option that is none
  *
  * @example
  * ```ts
@@ -29,6 +31,7 @@ export interface StreamTriadOptions {
  */
 export function streamTriad(options: StreamTriadOptions = {}): GpuProgram {
   const { elements = 125_000_704, passes = 1 } = options, threads = 1024;
+  checkOptions("make a triad", options, OPTIONS, "{ elements: 131072 }");
   wholeNumber("make a triad", "elements", elements, 1, 2 ** 33);
   wholeNumber("make a triad", "passes", passes, 1, 1_000_000);
   const lengthBytes = ELEMENT_BYTES * elements;

@@ -321,7 +321,9 @@ describe("a spec that cannot be is named, with what is allowed", () => {
     [{ parameters: { faultBatch: 0 } }, /faultBatch/],
     [{ faultBackPages: 3 }, /1, 2, 4/],
     [{ granule: "8 GiB" }, /granule/],
-    [{ sms: 4 }, /sms/],
+    [{ sms: 4 }, /got option "sms", which is a parameter of the profile; write parameters: \{ sms: … \}/],
+    [{ batch: 0 }, /allowed are kind, .*; did you mean parameters: \{ faultBatch: … \}\?/],
+    [{ evict: "random" }, /did you mean eviction\?/],
   ];
   test.for(wrong)("%o", ([options, message]) => {
     expect(() => checkGpu({ kind: "gpu", ...options })).toThrow(UsageError);

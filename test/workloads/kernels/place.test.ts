@@ -1,10 +1,18 @@
 import { describe, expect, test } from "vitest";
 import { machine } from "../../../lib/machine/machine.ts";
+import { backprop } from "../../../lib/workloads/kernels/backprop.ts";
 import { bfs } from "../../../lib/workloads/kernels/bfs.ts";
 import { fdtd } from "../../../lib/workloads/kernels/fdtd.ts";
+import { gaussSeidel } from "../../../lib/workloads/kernels/gauss_seidel.ts";
+import { hotspot } from "../../../lib/workloads/kernels/hotspot.ts";
 import { pagesOf } from "../../../lib/workloads/kernels/kernel.ts";
+import { multigrid } from "../../../lib/workloads/kernels/multigrid.ts";
+import { pageKernel } from "../../../lib/workloads/kernels/pages.ts";
 import { gridsOf, mapArrays } from "../../../lib/workloads/kernels/place.ts";
 import { pointerChase } from "../../../lib/workloads/kernels/pointer_chase.ts";
+import { sgemm } from "../../../lib/workloads/kernels/sgemm.ts";
+import { stdStream } from "../../../lib/workloads/kernels/std_stream.ts";
+import { streamTriad } from "../../../lib/workloads/kernels/stream_triad.ts";
 import { launch } from "../../../lib/workloads/launch.ts";
 import { refuses, wrong } from "../../refusal.ts";
 
@@ -28,6 +36,58 @@ describe("mapArrays()", () => {
     ["what is no process", () => mapArrays(wrong("p"), fdtd()), "for the process"],
     ["what is no program", () => mapArrays(small().process(), wrong({})), "for the program"],
   ]);
+});
+
+describe("gridsOf()", () => {
+  const p = small().process(), program = hotspot({ size: 64 }), arrays = mapArrays(p, program);
+  const child = small().process(), large = hotspot({ size: 512 });
+  refuses([
+    ["what is no program", () => gridsOf(wrong({}), arrays), "for the program"],
+    ["no arrays", () => gridsOf(program, wrong(undefined)), "got undefined for the arrays", "3 regions"],
+    [
+      "an array too few",
+      () => gridsOf(program, arrays.slice(1)),
+      "got an array of 2",
+      "3 regions",
+      "hotspot",
+    ],
+    ["what is no region", () => gridsOf(program, wrong([1, 2, 3])), "got 1 for a region"],
+    [
+      "an array that is too small",
+      () => gridsOf(large, arrays),
+      'got 16 KiB for array "MatrixTemp[0]"',
+      "1 MiB or more",
+    ],
+    [
+      "arrays of several processes",
+      () => gridsOf(program, [...arrays.slice(0, 2), ...mapArrays(child, program).slice(2)]),
+      "a region of another machine",
+    ],
+  ]);
+});
+
+describe("a program", () => {
+  const makers = {
+    backprop,
+    bfs,
+    fdtd,
+    gaussSeidel,
+    hotspot,
+    multigrid,
+    pointerChase,
+    sgemm,
+    stdStream,
+    streamTriad,
+    pageKernel: (o: object) => pageKernel("regular", o),
+  };
+  refuses(
+    Object.entries(makers).map(([name, make]) => [
+      `${name} with an unknown option`,
+      () => make(wrong({ sizs: 4 })),
+      'got option "sizs"',
+      "allowed are",
+    ]),
+  );
 });
 
 test("a program on a GPU faults once for each page that it touches, if nothing is brought along", async () => {
