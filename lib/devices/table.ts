@@ -49,7 +49,7 @@ export class DeviceTable {
    * @param start first page
    * @param pfns HMM_PFN_ entries of the pages from `start` on
    * @param n how many
-   * @returns how many entries were made; -1 when no table is left
+   * @returns how many entries were made or changed; -1 when no table is left
    */
   map(start: number, pfns: Uint32Array, n: number): number {
     const { deviceTables } = this.k, { kind, pfn } = deviceTables;
@@ -72,9 +72,10 @@ export class DeviceTable {
       for (let e = leaf + ((start + i) & 511); i < end; i++, e++) {
         const found = pfns[i], here = -((found >>> valid) & 1), frame = found & mask;
         const flags = present | (-((found >>> writable) & 1) & write);
-        made -= here;
-        // Most of a block that is serviced again stands there already.
-        if ((((kind[e] ^ flags) | (pfn[e] ^ frame)) & here) !== 0) deviceTables.set(e, flags, frame);
+        // Most of a block that is serviced again stands there already, and is not written.
+        if ((((kind[e] ^ flags) | (pfn[e] ^ frame)) & here) === 0) continue;
+        deviceTables.set(e, flags, frame);
+        made++;
       }
     }
     this.k.watch?.deviceMapped(this.root, start, n);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { HMM_PFN_VALID, HMM_PFN_WRITE } from "../../lib/hmm/range.ts";
 import { machine } from "../../lib/machine/machine.ts";
 import { Region } from "../../lib/machine/process.ts";
 import { DeviceThread } from "../../lib/machine/device_thread.ts";
@@ -49,4 +50,15 @@ test("a device that finds no page for its table says so, and goes on when one is
   expect(new Set(said.slice(first))).toEqual(new Set([said[first]]));
   m.complete(t.munmap(regions[0]));
   expect(m.complete(dev.read(regions[first]))).toBe(0);
+});
+
+test("what stands already is not written again, and takes no time", () => {
+  const { m, p } = scene(), { table } = m.dev.mirror(p.mm);
+  const readable = Uint32Array.of(HMM_PFN_VALID | 3, 0, HMM_PFN_VALID | 4);
+  const writable = Uint32Array.of(HMM_PFN_VALID | 3, 0, HMM_PFN_VALID | HMM_PFN_WRITE | 4);
+  expect(table.map(GIB, readable, 3)).toBe(2);
+  expect(table.map(GIB, readable, 3)).toBe(0);
+  expect(table.map(GIB, writable, 3)).toBe(1);
+  expect([table.translate(GIB, true), table.translate(GIB + 1, false), table.translate(GIB + 2, true)])
+    .toEqual([-1, -1, 4]);
 });
