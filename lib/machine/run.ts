@@ -8,9 +8,11 @@ import { type Columns, columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import type { LatencyHistogram } from "../record/histogram.ts";
 import type { Timeline } from "../record/timeline.ts";
+import { errnoName } from "../mm/errno.ts";
 import { formatBytes, formatCount, formatNs, formatRate } from "../units.ts";
 import type { Sim } from "../sim/sim.ts";
 import type { Machine } from "./machine.ts";
+import { signalName } from "./process.ts";
 import type { Started, Workload } from "./workload.ts";
 import { INSPECT } from "../record/inspect.ts";
 
@@ -27,6 +29,8 @@ export interface ActorOutcome {
   readonly pages: number;
   /** Accesses that ended in a signal or an errno. */
   readonly signals: number;
+  /** What the first of these ended in, for example "SIGBUS" or "ENODEV"; "" if none did. */
+  readonly firstSignal: string;
   /** Reads that did not find the word last written. */
   readonly mismatches: number;
   /** Virtual time at which it ended (or was when the run was cut short). */
@@ -40,12 +44,14 @@ export function outcomesOf(
   { nowNs }: Sim,
 ): ActorOutcome[] {
   return Object.entries(workloads).map(([name, w], i) => {
-    const { out } = started[i];
+    const { out } = started[i], cause = out.signals[0]?.cause ?? 0;
     return {
       name,
       workload: w.name,
       pages: out.pages,
       signals: out.failed,
+      // A device's accesses end in a negated errno, a CPU's in a VM_FAULT_ result.
+      firstSignal: cause > 0 ? signalName(cause) : errnoName(cause),
       mismatches: out.mismatches,
       endNs: nowNs[i + 1],
     };
@@ -262,9 +268,14 @@ export class Run implements Displayable {
     const speed = this.wallSeconds > 0
       ? `, ${formatCount(Math.round(faults / this.wallSeconds))} faults a second`
       : "";
-    const wrong = this.actors.filter((a) => a.signals > 0 || a.mismatches > 0).map((a) =>
-      `${a.name}: ${a.signals} accesses failed, ${a.mismatches} reads found another word than was written`
-    );
+    const wrong = this.actors.flatMap((a) => [
+      ...(a.signals > 0
+        ? [`${a.name}: ${formatCount(a.signals)} accesses failed, the first with ${a.firstSignal}`]
+        : []),
+      ...(a.mismatches > 0
+        ? [`${a.name}: ${formatCount(a.mismatches)} reads found another word than was written`]
+        : []),
+    ]);
     const text = [
       `${formatNs(this.virtualNs)} of virtual time, simulated in ${this.wallSeconds.toFixed(2)} s${speed}`,
       ...wrong,

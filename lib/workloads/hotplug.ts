@@ -35,7 +35,8 @@ function atTime(
       pluggable(act, device, m.kernel);
       if (device[act] === undefined) {
         throw new UsageError(
-          `Cannot ${act} device "${device.name}": its kind does not do that; leave it out`,
+          `Cannot ${act} device "${device.name}": its kind does not do that; a device of kind "dummy" does; ` +
+            "leave it out, or write unplug(device), which every kind does",
         );
       }
       const { sim } = m.kernel, out = new AccessResult(), idle = sim.spans.phase("idle");
