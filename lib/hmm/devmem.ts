@@ -88,7 +88,7 @@ export class DeviceMemory {
       if (--this.inUse[0] === 0 && this.phase[0] === KILLED) k.sim.wake(this.drained);
       k.watch?.devicePageFreed(a, pfn);
       ops.pageFree?.(a, pfn);
-      if (k.revert.has(REVERT_FREE_PAGE_COUNT)) k.pages.refcount[pfn] = 1;
+      if (k.reverts(REVERT_FREE_PAGE_COUNT)) k.pages.refcount[pfn] = 1;
     };
     const zone = k.pages.declareZone(
       name,
@@ -150,7 +150,7 @@ export class DeviceMemory {
 
   /** Takes the frames away if no page is in use. Returns whether it did. */
   remove(): boolean {
-    const used = this.inUse[0] > 0 && !this.kernel.revert.has(REVERT_PAGEMAP_REFERENCE);
+    const used = this.inUse[0] > 0 && !this.kernel.reverts(REVERT_PAGEMAP_REFERENCE);
     if (used || this.phase[0] === ABSENT) return false;
     this.kernel.pages.close(this.zone);
     this.phase[0] = ABSENT;
@@ -236,7 +236,7 @@ export function* memunmapPages(k: Kernel, a: number, memory: DeviceMemory): Proc
   const { sim } = k;
   sim.mightSleep(a, "memunmap_pages");
   memory.kill();
-  while (memory.present && memory.used > 0 && !k.revert.has(REVERT_PAGEMAP_REFERENCE)) {
+  while (memory.present && memory.used > 0 && !k.reverts(REVERT_PAGEMAP_REFERENCE)) {
     sim.mark(a, AT_REMOVE, memory.zone.number);
     yield memory.queue;
   }

@@ -169,7 +169,7 @@ function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
     k.ptlSpend(a, leaf, k.phase.collect, (m.cpages - before) * k.cost.collectPageNs);
     if (taken === 0) continue;
     if (sim.due(a)) {
-      const locked = !k.revert.has(REVERT_COLLECT_FLUSH);
+      const locked = !k.reverts(REVERT_COLLECT_FLUSH);
       if (locked) k.ptlHold(leaf);
       sim.mark(a, AT_FLUSH, start, end, taken, m.cpages);
       yield DUE;
@@ -182,12 +182,12 @@ function* collectRange(k: Kernel, a: number, m: MigrateVma): Proc {
 
 /** References that the CPU fault which this migration answers holds to a page: 1 to its own. */
 function faultReferences(k: Kernel, m: MigrateVma, pfn: number): number {
-  return pfn === m.faultPage && !k.revert.has(REVERT_FAULT_REFERENCE) ? 1 : 0;
+  return pfn === m.faultPage && !k.reverts(REVERT_FAULT_REFERENCE) ? 1 : 0;
 }
 
 /** Whether the CPU fault that this migration answers has the page's lock, and keeps it. */
 export function lockedByFault(k: Kernel, m: MigrateVma, pfn: number): boolean {
-  return faultReferences(k, m, pfn) === 1 && !k.revert.has(REVERT_FAULT_LOCK);
+  return faultReferences(k, m, pfn) === 1 && !k.reverts(REVERT_FAULT_LOCK);
 }
 
 /** Collects one entry `e` into row `i`. Returns whether it became a migration entry. */
@@ -228,7 +228,7 @@ function collectEntry(k: Kernel, a: number, m: MigrateVma, e: number, i: number)
   m.src[i] = (migratePfn(pfn) | MIGRATE_PFN_MIGRATE | (writable ? MIGRATE_PFN_WRITE : 0)) >>> 0;
   m.cpages++;
   // What only the entry knew must survive it: the dirty bit goes to the page, exclusivity to the new entry.
-  if (pte & PTE_DIRTY && !k.revert.has(REVERT_DIRTY_BIT)) pages.flags[pfn] |= PG_DIRTY;
+  if (pte & PTE_DIRTY && !k.reverts(REVERT_DIRTY_BIT)) pages.flags[pfn] |= PG_DIRTY;
   pages.flags[pfn] &= ~PG_ANON_EXCLUSIVE;
   tables.kind[e] = PTE_MIGRATION | (writable ? PTE_WRITE : 0) | (exclusive ? PTE_ANON_EXCLUSIVE : 0) |
     (pages.inode[pfn] !== 0 ? PTE_OF_FILE : 0);
@@ -282,7 +282,7 @@ function isolate(k: Kernel, m: MigrateVma, from: number): number {
 /** Gives row `i` up if somebody else maps or holds its page. */
 function refusePinned(k: Kernel, m: MigrateVma, i: number): void {
   const { pages } = k, pfn = migratePfnToPage(m.src[i]);
-  const pinned = pages.refcount[pfn] > 1 + extraReferences(k, m, pfn) && !k.revert.has(REVERT_PIN_CHECK);
+  const pinned = pages.refcount[pfn] > 1 + extraReferences(k, m, pfn) && !k.reverts(REVERT_PIN_CHECK);
   if (pages.mapcount[pfn] === 0 && !pinned) return;
   m.src[i] &= ~MIGRATE_PFN_MIGRATE;
   m.cpages--;
@@ -371,7 +371,7 @@ function movePages(k: Kernel, a: number, m: MigrateVma, from: number): number {
     }
     // A page that only the swap cache has beside us leaves it; one whose slot others still name stays.
     if (pages.swap[page] !== 0) k.swap.tryRemove(k, a, page);
-    if (pages.refcount[page] !== 1 + faultReferences(k, m, page) && !k.revert.has(REVERT_PIN_CHECK)) {
+    if (pages.refcount[page] !== 1 + faultReferences(k, m, page) && !k.reverts(REVERT_PIN_CHECK)) {
       m.src[i] &= ~MIGRATE_PFN_MIGRATE; // somebody took a reference meanwhile
       continue;
     }
@@ -387,7 +387,7 @@ function insertPage(k: Kernel, a: number, m: MigrateVma, vpn: number, e: number,
   const { tables, pages, vmas } = k, kind = tables.kind[e] & PTE_KIND;
   k.ptlSpend(a, e - (vpn & 511), k.phase.pte, k.cost.pteInstallNs);
   const hole = kind === PTE_NONE || kind === PTE_PRESENT && tables.pfn[e] === ZERO_PFN;
-  if (!hole && !k.revert.has(REVERT_HOLE_CHECK)) return false;
+  if (!hole && !k.reverts(REVERT_HOLE_CHECK)) return false;
   const write = vmas.flags[m.vma] & VM_WRITE ? PTE_WRITE : 0, device = pages.isDevicePrivate(pfn);
   if (kind === PTE_PRESENT) k.flushTlb(a, m.mm, vpn, vpn + 1);
   tables.set(e, device ? PTE_DEVICE | write : PTE_PRESENT | PTE_YOUNG | (write ? write | PTE_DIRTY : 0), pfn);

@@ -177,7 +177,7 @@ function* devicePrivateFault(
   flags: number,
 ): Proc<number> {
   const { sim, tables, pages } = k, leaf = tables.leaf(k.root[mm], vpn), e = leaf + (vpn & 511);
-  if (k.revert.has(REVERT_FAULT_REFERENCE)) return yield* unheldFault(k, a, mm, vma, vpn, tables.pfn[e]);
+  if (k.reverts(REVERT_FAULT_REFERENCE)) return yield* unheldFault(k, a, mm, vma, vpn, tables.pfn[e]);
   if (tables.locked[leaf >>> 9]) yield* k.waitPtl(a, leaf);
   if ((tables.kind[e] & PTE_KIND) !== PTE_DEVICE) return VM_FAULT_DONE;
   // The reference is taken under the page-table lock: the page cannot be freed and reused during its own fault.
@@ -185,7 +185,7 @@ function* devicePrivateFault(
   if (ops === undefined) {
     throw new Error(`device entry at page ${vpn} names frame ${pfn}, which no device owns`);
   }
-  if (!k.revert.has(REVERT_FAULT_LOCK) && !pages.trylock(pfn)) {
+  if (!k.reverts(REVERT_FAULT_LOCK) && !pages.trylock(pfn)) {
     // Another fault or a migration is at the page. A reference of ours would veto what it does, so none is taken (6.15).
     sim.call(a, AT_WAIT_MIGRATION, vpn, pfn);
     yield* pages.waitUnlocked(a, pfn);
@@ -198,7 +198,7 @@ function* devicePrivateFault(
   const rc = yield* ops.migrateToRam(a, { mm, vma, vpn, pfn });
   k.watch?.faultBackEnds(a, pfn);
   sim.ret(a);
-  if (!k.revert.has(REVERT_FAULT_LOCK)) pages.unlock(pfn);
+  if (!k.reverts(REVERT_FAULT_LOCK)) pages.unlock(pfn);
   pages.put(a, pfn);
   return rc === 0 ? VM_FAULT_DONE : VM_FAULT_SIGBUS;
 }

@@ -100,7 +100,7 @@ export function* doAnonymousPages(
   const user = (flags & FAULT_FLAG_USER) !== 0, write = (flags & FAULT_FLAG_WRITE) !== 0;
   let leaf = tables.leaf(k.root[mm], vpn);
   // With fewer frames than pages the last of them would reclaim the first before those are written to.
-  const stop = write && user ? Math.min(end, vpn + Math.max(1, k.nodes.free(k.nodes.allowed(vma)))) : end;
+  const stop = write && user && end > vpn + 1 ? Math.min(end, vpn + Math.max(1, k.nodes.freeFor(vma))) : end;
   for (let v = vpn; v < stop; v++) {
     if (user) {
       // Between two faults nothing is held, and whatever changes is for the caller to look at: it stops, not we.

@@ -307,6 +307,11 @@ export class Kernel {
     return mm;
   }
 
+  /** Whether a fix or check is switched off. Mostly none is, and that is known without looking it up. */
+  reverts(name: string): boolean {
+    return this.revert.size > 0 && this.revert.has(name);
+  }
+
   /** Lets a watcher see everything that can be watched; undefined ends it. */
   watchWith(watch: Watch | undefined): void {
     this.watch =

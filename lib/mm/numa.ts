@@ -166,11 +166,16 @@ export class Nodes {
     return policyMode(policy) === MPOL_BIND ? policyMask(policy) : this.all;
   }
 
+  /** Free frames of the nodes from which a vma takes pages. */
+  freeFor(vma: number): number {
+    return this.count === 1 ? this.pages.free(this.zones[0]) : this.free(this.allowed(vma));
+  }
+
   /** Free frames of some nodes, a bit each. */
   free(mask: number): number {
     let free = 0;
     for (let n = 0; n < this.count; n++) {
-      if (mask & (1 << n)) free += this.zones[n].end - this.zones[n].start - this.pages.used(this.zones[n]);
+      if (mask & (1 << n)) free += this.pages.free(this.zones[n]);
     }
     return free;
   }

@@ -241,6 +241,11 @@ export class Pages {
     return this.fresh[zone.number];
   }
 
+  /** Frames of a zone that are free. */
+  free({ number: z }: Zone): number {
+    return this.ends[z] - this.starts[z] - this.inUse[z];
+  }
+
   /** Frames of a zone that are in use. */
   used(zone: Zone): number {
     return this.inUse[zone.number];

@@ -270,7 +270,7 @@ export class DummyDevice implements Device {
     }
     const batch = batches.take(), n = end - start, deadlineNs = sim.nowNs[a] + this.spec.timeoutNs;
     const wanted = (HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0)) >>> 0;
-    const saidOnce = k.revert.has(REVERT_REQUEST_FLAGS), early = k.revert.has(REVERT_RECURSIVE_FAULT);
+    const saidOnce = k.reverts(REVERT_REQUEST_FLAGS), early = k.reverts(REVERT_RECURSIVE_FAULT);
     const range = {
       sub,
       seq: 0,
@@ -308,7 +308,7 @@ export class DummyDevice implements Device {
         sim.call(a, AT_LOCK, start, end, batch.slot + (write ? 0.5 : 0), range.seq);
         if (!early && !locks.lockNow(a, this.lock)) yield* locks.lock(a, this.lock);
         sim.ret(a);
-        const stale = !k.revert.has(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
+        const stale = !k.reverts(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
         const denied = write && !this.spec.quirks && firstReadOnly(batch.src, n) < n;
         if (!stale && !denied) break;
         locks.unlock(a, this.lock);

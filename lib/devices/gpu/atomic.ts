@@ -90,7 +90,7 @@ function* makeAtomic(d: Gpu, a: number, mirror: GpuMirror, v: number): Proc<numb
       yield* locks.lock(a, d.lock);
       sim.ret(a);
     }
-    const stale = !k.revert.has(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, seq);
+    const stale = !k.reverts(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, seq);
     if (!stale) {
       rc = table.set(v, pfn, true, true) ? 0 : -ENOMEM;
       sim.spend(a, d.phase.table, spec.cost.pteUpdateNs);

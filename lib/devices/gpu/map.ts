@@ -90,7 +90,7 @@ function* mapRange(d: Gpu, a: number, mirror: GpuMirror, start: number, end: num
     range.seq = yield* notifiers.readBegin(a, sub);
     sim.ret(a);
     // Said again in each round: what the last one answered stands in the same entries.
-    if (!asked || !k.revert.has(REVERT_REQUEST_FLAGS)) request(d, pfns, start, n);
+    if (!asked || !k.reverts(REVERT_REQUEST_FLAGS)) request(d, pfns, start, n);
     asked = true;
     sim.call(a, AT_RANGE, start, end, batch.slot, range.seq);
     if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
@@ -107,7 +107,7 @@ function* mapRange(d: Gpu, a: number, mirror: GpuMirror, start: number, end: num
       yield* locks.lock(a, d.lock);
       sim.ret(a);
     }
-    const stale = !k.revert.has(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
+    const stale = !k.reverts(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
     const denied = stale ? -1 : select(d, pfns, start, n);
     if (!stale && denied < 0) {
       const made = mirror.table.map(start, pfns, n);
