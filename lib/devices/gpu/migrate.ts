@@ -176,6 +176,7 @@ export function* bringBack(d: Gpu, a: number, f: DeviceFaultBack): Proc<number> 
   const { vmas, sim } = d.k, granule = d.spec.faultBackPages, aligned = f.vpn - (f.vpn % granule);
   const start = Math.max(aligned, vmas.start[f.vma]), end = Math.min(aligned + granule, vmas.end[f.vma]);
   sim.call(a, AT_BACK, start, end, f.vpn, f.pfn);
+  if (d.thrash !== undefined) yield* d.thrash.nap(a, f.mm, f.vpn);
   const rc = yield* moveToSystem(d, a, f.mm, f.vma, start, end, f.pfn);
   sim.ret(a);
   if (rc > 0) d.thrash?.moved(a, f.mm, start, end, CPU);

@@ -45,7 +45,7 @@ export interface GpuOptions {
   readonly replay?: ReplayPolicy;
   /** Pages that one CPU fault brings back: 1 (default), or a power of two up to 512. */
   readonly faultBackPages?: number;
-  /** Detection of thrashing: true, or its parameters (default false; NVIDIA's driver has it on). */
+  /** Detection of thrashing: true, or its parameters (default false; NVIDIA's driver has it on, for the CPU's faults too). */
   readonly thrashing?: boolean | ThrashingOptions;
   /** Access counters that bring what the GPU uses over the link: true, or their parameters (default false). */
   readonly accessCounters?: boolean | AccessCounterOptions;

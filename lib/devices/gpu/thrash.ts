@@ -1,11 +1,13 @@
 /**
  * Thrashing as one GPU's driver watches it: which blocks the detector knows under which number, what it is told, what it says.
  *
- * Processor 0 is the CPU, 1 this GPU. System memory can be reached by both, the GPU's by the GPU alone. Only the GPU naps: a
- * CPU's fault on a page that the GPU fights for is served at once.
+ * Processor 0 is the CPU, 1 this GPU. System memory can be reached by both, the GPU's by the GPU alone. Both nap: a fault of
+ * the GPU is left for a later replay, one of a CPU sleeps in its handler, with the mmap lock held, as in NVIDIA's open driver
+ * (uvm_va_space_cpu_fault). That driver has detection on by default (uvm_perf_thrashing_enable); here it is off unless asked
+ * for, so that what a run measures without it is the cost of faults and migrations alone.
  * @module
  */
-import type { Sim } from "../../sim/sim.ts";
+import { DUE, type Proc, type Sim, site } from "../../sim/sim.ts";
 import { set } from "./bitmap.ts";
 import { BLOCK_PAGES } from "./policy.ts";
 import { HINT_PIN, HINT_THROTTLE, Thrashing, type ThrashingOptions } from "./thrashing.ts";
@@ -14,6 +16,8 @@ import { HINT_PIN, HINT_THROTTLE, Thrashing, type ThrashingOptions } from "./thr
 const BLOCKS = 16_384, WATCHED = 256;
 /** 2 MiB blocks of an address space. */
 const BLOCKS_OF_MM = 2 ** 27;
+
+const AT_NAP = site("gpu thrashing: a CPU naps in its fault");
 
 /** The CPU, as the detector numbers processors. */
 export const CPU = 0;
@@ -28,6 +32,8 @@ export class ThrashWatch {
   private readonly sim: Sim;
   private readonly throttled: number;
   private readonly pinned: number;
+  private readonly napped: number;
+  private readonly phaseNap: number;
 
   /**
    * Lays the columns of one GPU.
@@ -47,11 +53,18 @@ export class ThrashWatch {
     );
     this.throttled = sim.counters.define("gpu_faults_throttled");
     this.pinned = sim.counters.define("gpu_faults_pinned");
+    this.napped = sim.counters.define("cpu_faults_throttled");
+    this.phaseNap = sim.spans.phase("thrashing: nap of a CPU");
+  }
+
+  /** Address space and block as one number. */
+  private keyOf(mm: number, vpn: number): number {
+    return mm * BLOCKS_OF_MM + Math.floor(vpn / BLOCK_PAGES) + 1;
   }
 
   /** The number of a block; whoever had it before is forgotten. */
   private block(mm: number, vpn: number): number {
-    const key = mm * BLOCKS_OF_MM + Math.floor(vpn / BLOCK_PAGES) + 1, b = key % BLOCKS;
+    const key = this.keyOf(mm, vpn), b = key % BLOCKS;
     if (this.key[b] === key) return b;
     if (this.key[b] !== 0) this.detector.drop(b);
     this.key[b] = key;
@@ -97,6 +110,23 @@ export class ThrashWatch {
       set(stay, i);
     }
     return hint === HINT_THROTTLE;
+  }
+
+  /**
+   * Lets a CPU that faulted on a page of the GPU sleep until it is its turn. The explorer has no time: there it sleeps once at
+   * most.
+   */
+  *nap(a: number, mm: number, vpn: number): Proc {
+    const { sim, detector } = this, b = this.block(mm, vpn), i = vpn % BLOCK_PAGES;
+    while (detector.hint(b, i, CPU, GPU, -1, this.now(a)) === HINT_THROTTLE) {
+      sim.counters.values[this.napped]++;
+      sim.spend(a, this.phaseNap, Math.max(1, detector.napEnd(b, i) - this.now(a)));
+      if (sim.due(a)) {
+        sim.mark(a, AT_NAP, mm, vpn);
+        yield DUE;
+      }
+      if (sim.horizonNs < 0 || this.key[b] !== this.keyOf(mm, vpn)) return;
+    }
   }
 
   /** Copies which pages of a block thrash. */

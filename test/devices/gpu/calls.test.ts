@@ -133,7 +133,7 @@ describe("access counters", () => {
 
 describe("thrashing", () => {
   /** A GPU and a CPU that both write the same pages again and again. */
-  const fight = async (thrashing: boolean) => {
+  const fight = async (thrashing: GpuOptions["thrashing"], rounds = 100) => {
     const { m, p, gpu, rules } = small({ thrashing }), heap = p.mmap("64 KiB"), t = new Thread(p);
     p.write(heap, 7);
     const grids = Array.from({ length: 100 }, () => streamGrid(heap, { write: true, value: 7 }));
@@ -143,20 +143,40 @@ describe("thrashing", () => {
       process: p,
       start() {
         function* program() {
-          for (let i = 0; i < 100; i++) {
+          for (let i = 0; i < rounds; i++) {
             yield* t.write(heap, 7);
             out.pages += heap.pages;
           }
         }
-        return { proc: program(), out, total: 100 * heap.pages, done: () => out.pages };
+        return { proc: program(), out, total: rounds * heap.pages, done: () => out.pages };
       },
     };
     const r = await m.run({ gpu: launch(gpu, p, grids), cpu });
     expect(rules()).toEqual([]);
-    expect(r.actors.map((a) => a.pages)).toEqual([1600, 1600]);
+    expect(r.actors.map((a) => a.pages)).toEqual([1600, 16 * rounds]);
     expect(p.read(heap).every((w, i) => w === 7 + i)).toBe(true);
-    return { throttled: counted(r, "gpu_faults_throttled"), moved: r.pagesToDevice };
+    const naps = r.phases.columns.phase as readonly string[], i = naps.indexOf("thrashing: nap of a CPU");
+    return {
+      throttled: counted(r, "gpu_faults_throttled"),
+      cpuThrottled: counted(r, "cpu_faults_throttled"),
+      napNs: i < 0 ? 0 : Number(r.phases.columns.ns[i]),
+      longestFaultNs: r.cpuFaults.percentileNs(100),
+      moved: r.pagesToDevice,
+    };
   };
+
+  test("lets a CPU sleep in its fault as well, for a lapse or a few", async () => {
+    // The CPU made the move before the last that counts, so it is the GPU that the first period spares.
+    const rounds = 3000,
+      without = await fight(false, rounds),
+      watched = await fight({ threshold: 2 }, rounds);
+    expect([without.cpuThrottled, without.napNs]).toEqual([0, 0]);
+    expect(watched.cpuThrottled).toBeGreaterThan(0);
+    expect(watched.napNs).toBeGreaterThan(0);
+    expect(without.longestFaultNs).toBeLessThan(500_000);
+    expect(watched.longestFaultNs).toBeGreaterThan(100_000);
+    expect(watched.longestFaultNs).toBeLessThan(3_000_000);
+  });
 
   test("is found, throttled and moves fewer pages than without; nothing is lost either way", async () => {
     const without = await fight(false), watched = await fight(true);
