@@ -329,7 +329,7 @@ export type { Reclaim } from "./mm/direct_reclaim.ts";
 export type { SwapSlots } from "./mm/swap.ts";
 export type { Tlbs } from "./mm/tlb.ts";
 export type { Vmas } from "./mm/vma.ts";
-export type { MigrationRows, MirrorView, Watch } from "./mm/watch.ts";
+export type { MigrationRows, MirrorView, RangeRows, Watch } from "./mm/watch.ts";
 export type { Counters } from "./record/counters.ts";
 export type { EventLog } from "./record/events.ts";
 export type { SliceLog } from "./record/slices.ts";

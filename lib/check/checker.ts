@@ -70,6 +70,7 @@ const POINTS: Readonly<Record<keyof Watch, true>> = {
   invalidationEnds: true,
   callbackStarts: true,
   callbackEnds: true,
+  rangeFaultStarts: true,
   migrationStarts: true,
   migrationCollected: true,
   migrationMoved: true,

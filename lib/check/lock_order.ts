@@ -15,9 +15,9 @@ const NESTABLE: ReadonlySet<number> = new Set([lockClass("mmap lock"), LOCK_VMA]
 
 const lockOrder: Checker = {
   name: "lock order",
-  fact: "F21 (ec6abe831a84)",
+  fact: "F18 (a6283010e290), F21 (ec6abe831a84)",
   says:
-    "The classes of locks are taken in one order, an allocation counting as reclaim and reclaim as notifiers.",
+    "The classes of locks are taken in one order, none twice, an allocation counting as reclaim and reclaim as notifiers.",
   make({ kernel: { sim }, memory, broken }) {
     // By actor: how many classes are held, which, and how many locks of each.
     const depth = memory.u8("held.depth", sim.maxActors);

@@ -8,6 +8,7 @@ import {
   MMU_NOTIFY_RELEASE,
   MMU_NOTIFY_SOFT_DIRTY,
 } from "../mm/notifier.ts";
+import { HMM_PFN_ERROR, HMM_PFN_MASK } from "../hmm/range.ts";
 import { PTE_NONE } from "../mm/pagetable.ts";
 import type { Checker, Scene } from "./checker.ts";
 
@@ -99,6 +100,21 @@ const sequenceProtocol: Checker = {
   },
 };
 
+const requestFlags: Checker = {
+  name: "request flags",
+  fact: "F11 (0cafc62e4daf)",
+  says: "What hmm_range_fault() is asked for single pages is a request, not what an earlier round answered.",
+  make: ({ broken }) => ({
+    rangeFaultStarts(_a, { mm, start, end, pfns, pfnFlagsMask }) {
+      if (pfnFlagsMask === 0) return; // no entry is looked at
+      for (let i = 0; i < end - start; i++) {
+        if ((pfns[i] & (HMM_PFN_MASK | HMM_PFN_ERROR)) === 0) continue;
+        broken("an entry still holds what an earlier round answered", { mm, vpn: start + i });
+      }
+    },
+  }),
+};
+
 const nonBlockable: Checker = {
   name: "non-blockable",
   fact: "F13",
@@ -156,4 +172,4 @@ const lastReference: Checker = {
 };
 
 /** The rules of MMU notifiers. */
-export const NOTIFIER: readonly Checker[] = [sequenceProtocol, nonBlockable, lastReference];
+export const NOTIFIER: readonly Checker[] = [sequenceProtocol, requestFlags, nonBlockable, lastReference];

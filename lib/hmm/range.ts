@@ -255,6 +255,7 @@ function fillError(range: HmmRange, start: number, end: number): number {
  */
 export function* hmmRangeFault(k: Kernel, a: number, range: HmmRange): Proc<number> {
   const { vmas, notifiers } = k;
+  k.watch?.rangeFaultStarts(a, range);
   const at = new Float64Array(1);
   let last = range.start, rc = -EBUSY;
   while (rc === -EBUSY) {

@@ -38,6 +38,20 @@ export interface MigrationRows {
   readonly cpages: number;
 }
 
+/** What hmm_range_fault() is asked: struct hmm_range as far as it is watched. */
+export interface RangeRows {
+  /** Address space. */
+  readonly mm: number;
+  /** First page. */
+  readonly start: number;
+  /** Page past the last. */
+  readonly end: number;
+  /** One entry a page: request flags in, HMM_PFN_ flags and frame out. */
+  readonly pfns: Uint32Array;
+  /** Which request flags of single entries count. */
+  readonly pfnFlagsMask: number;
+}
+
 /** A device's table of an address space, as checkers see it. */
 export interface MirrorView {
   /** The device's name. */
@@ -72,6 +86,8 @@ export interface Watch extends LockWatch {
   callbackStarts(a: number, sub: number, e: Invalidation, sleeping: boolean): void;
   /** The call has returned. */
   callbackEnds(a: number, sub: number, e: Invalidation, sleeping: boolean, done: boolean): void;
+  /** hmm_range_fault() begins. */
+  rangeFaultStarts(a: number, r: RangeRows): void;
   /** migrate_vma_setup() begins. */
   migrationStarts(a: number, m: MigrationRows): void;
   /** migrate_vma_setup() or migrate_device_range() returns: from here on the caller copies. */

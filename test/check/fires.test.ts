@@ -17,7 +17,8 @@ import type { Region } from "../../lib/machine/process.ts";
 import { EBUSY } from "../../lib/mm/errno.ts";
 import { exitMm } from "../../lib/mm/exit.ts";
 import { type Invalidation, MMU_NOTIFY_CLEAR } from "../../lib/mm/notifier.ts";
-import { VPN_END } from "../../lib/mm/pagetable.ts";
+import { PG_DIRTY } from "../../lib/mm/pages.ts";
+import { PTE_DIRTY, PTE_WRITE, VPN_END } from "../../lib/mm/pagetable.ts";
 import { DUE, type Proc, site } from "../../lib/sim/sim.ts";
 import { type Forgets, SkippingDriver } from "../facts/own_migration.ts";
 
@@ -135,6 +136,30 @@ describe("migration", () => {
     });
     await clean(race);
     await fires(race, "pinned page", /a pinned page was collected/, { revert: ["pinned page refusal"] });
+    // What is given back: told by hand, since nothing in the lab takes it away.
+    const back = (what: "read-only" | "clean" | "cpages") =>
+      litmus(`a pinned page: ${what}`, { written: 5 }, ({ m, t, A }) => {
+        const { kernel: k } = m, { mm } = t.process;
+        m.complete(pinLongterm(k, 0, mm, A.vpn, 1, true, new Uint32Array(1)));
+        return {
+          *P0() {
+            yield* [];
+            const e = k.tables.entry(k.root[mm], A.vpn), was = k.tables.kind[e], src = new Uint32Array(1);
+            const dst = new Uint32Array(1), rows = { mm, start: A.vpn, end: A.vpn + 1, src, dst };
+            k.watch?.migrationStarts(1, { ...rows, cpages: 0 });
+            if (what === "read-only") k.tables.kind[e] &= ~PTE_WRITE;
+            if (what === "clean") {
+              k.tables.kind[e] &= ~PTE_DIRTY;
+              k.pages.flags[k.tables.pfn[e]] &= ~PG_DIRTY;
+            }
+            k.watch?.migrationCollected(1, { ...rows, cpages: what === "cpages" ? 1 : 0 });
+            k.tables.kind[e] = was;
+          },
+        };
+      });
+    await fires(back("read-only"), "pinned page", /a pinned page came back read-only/);
+    await fires(back("clean"), "pinned page", /a pinned page came back clean/);
+    await fires(back("cpages"), "pinned page", /cpages is 1, 0 pages were collected/);
   });
 
   test("a device that still maps what it has migrated itself", async () => {
@@ -243,6 +268,17 @@ describe("notifiers", () => {
     }));
     await clean(dummy);
     await fires(dummy, "sequence protocol", /maps a page between/, { revert: ["sequence check"] });
+  });
+
+  test("a request that still holds what an earlier round answered", async () => {
+    const race = litmus("device read against mprotect", {}, ({ t, dev, A }) => ({
+      P0: () => dev.fault(A),
+      P1: () => t.mprotect(A, "r"),
+    }));
+    await clean(race);
+    await fires(race, "request flags", /still holds what an earlier round answered/, {
+      revert: ["request flags"],
+    });
   });
 
   test("a callback that does not store the sequence", async () => {

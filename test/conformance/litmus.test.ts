@@ -147,6 +147,10 @@ test.each([
     /^P0, line 1, column 6: r is missing its pages: .* of "r A 0"$/,
   ],
   [
+    '{"id":"x","actors":{"P0":["w A 0 513 1"]},"outcomes":[]}',
+    /^P0, line 1, column 1: w of 513 pages; a race has operations of at most 512 of "w A 0 513 1"$/,
+  ],
+  [
     '{"id":"x","words":0,"actors":{"P0":["r A 0 1"]},"outcomes":[]}',
     /^words is no whole number from 1 to 64$/,
   ],

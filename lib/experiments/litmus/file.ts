@@ -91,6 +91,16 @@ export function parseLitmusOp(line: string): LitmusOp {
   return { text: `${name}${rest}`, op: parseOp(`${before}${plain}`), word, add: name === "inc" };
 }
 
+/** Most pages of one operation of a race: the explorer stops at each. */
+const MOST_RACED = 512;
+
+/** Refuses operations that no search would come to the end of. */
+function checkLength({ op: { name, pages = 0, toPages = 0 } }: LitmusOp): void {
+  if (Math.max(pages, toPages) <= MOST_RACED) return;
+  const what = `${name} of ${Math.max(pages, toPages)} pages; a race has operations of at most ${MOST_RACED}`;
+  throw new LineError(1, what);
+}
+
 function fail(what: string): never {
   throw new UsageError(what);
 }
@@ -104,7 +114,9 @@ function readLines(x: unknown, where: string): LitmusOp[] {
   return x.map((line: unknown, i) => {
     if (typeof line !== "string") fail(`${where}, line ${i + 1} is no text`);
     try {
-      return parseLitmusOp(line);
+      const read = parseLitmusOp(line);
+      checkLength(read);
+      return read;
     } catch (e) {
       if (e instanceof LineError) fail(`${where}, line ${i + 1}, ${e.message} of "${line}"`);
       throw e;
