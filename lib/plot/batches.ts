@@ -44,7 +44,7 @@ interface Bin {
  * ```
  */
 export function batches(source: Columns, options: BatchesOptions = {}): Chart {
-  checkColumns(source, WHAT);
+  checkColumns(source, WHAT, "plot.batches(run.records.gpu.batches) for a GPU named gpu");
   const [startNs, faults, duplicates, blocks] = ["startNs", "faults", "duplicates", "blocks"].map((name) =>
     source.numRows === 0 && source.columns[name] === undefined
       ? new Float64Array(0)

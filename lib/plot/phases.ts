@@ -119,7 +119,7 @@ export function phases(source: Columns, options: PhasesOptions = {}): Chart {
 }
 
 function partsOf(source: Columns, counts: PhasesOptions["counts"]): Part[] {
-  checkColumns(source, "draw phases");
+  checkColumns(source, "draw phases", "plot.phases(run.phases)");
   if (source.numRows === 0) return [];
   const [kind, phase] = ["kind", "phase"].map((name) => {
     const data = columnOf(source, name, "draw phases");

@@ -53,7 +53,7 @@ interface Grid {
  * ```
  */
 export function residency(source: Columns, options: ResidencyOptions = {}): Chart {
-  checkColumns(source, WHAT);
+  checkColumns(source, WHAT, "plot.residency(run.records.gpu.residency) for a GPU named gpu");
   if (source.numRows === 0) {
     return emptyChart(options.title ?? "Residency: no page came to the device", source);
   }

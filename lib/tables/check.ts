@@ -25,15 +25,20 @@ function isPlainObject(x: unknown): x is Record<string, unknown> {
  *
  * @param c the table
  * @param what what it is wanted for, as in "Cannot write CSV"
+ * @param example what gives such a table
  * @throws {UsageError} if it is not well formed
  */
-export function checkColumns(c: Columns, what: string): void {
+export function checkColumns(
+  c: Columns,
+  what: string,
+  example = "run.summary() or columnsOf(title, rows)",
+): void {
   if (!isColumns(c)) {
     throw new UsageError(
       `Cannot ${what}: got ${
         describe(c)
       }; a table of columns { title, numRows, columns, units } is allowed; ` +
-        "write for example run.summary() or columnsOf(title, rows)",
+        `write for example ${example}`,
     );
   }
   for (const [name, data] of Object.entries(c.columns)) {
