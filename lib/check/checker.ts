@@ -85,6 +85,13 @@ const POINTS: Readonly<Record<keyof Watch, true>> = {
   pageCleaned: true,
   pagesTaken: true,
   mmGone: true,
+  mirrorLinked13: true,
+  mirrorUnlinked13: true,
+  invalidationStarts13: true,
+  mirrorTold13: true,
+  invalidationTold13: true,
+  monitorStarts13: true,
+  monitorEnds13: true,
   sleepsInAtomic: true,
 };
 

@@ -24,6 +24,7 @@ import { MIGRATION } from "./migration.ts";
 import { NOTIFIER } from "./notifier.ts";
 import { REST } from "./rest.ts";
 import { SHARING } from "./sharing.ts";
+import { V13 } from "./v13.ts";
 
 export { type Checker, Checkers, type Hooks, type Scene, type Where } from "./checker.ts";
 export { forgetLockOrder, lockOrder } from "./lock_graph.ts";
@@ -38,6 +39,7 @@ const ALL: readonly Checker[] = [
   ...MIGRATION,
   ...NOTIFIER,
   ...LOCKS,
+  ...V13,
 ];
 
 /**

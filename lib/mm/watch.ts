@@ -116,6 +116,20 @@ export interface Watch extends LockWatch {
   pagesTaken(a: number, pfn: number, n: number): void;
   /** The last reference to an address space is dropped: it is torn down. */
   mmGone(a: number, mm: number): void;
+  /** A mirror of patchset v13 was linked, at a row of its own. */
+  mirrorLinked13(row: number, mm: number): void;
+  /** It was taken off the list. */
+  mirrorUnlinked13(row: number): void;
+  /** `struct hmm` of patchset v13 hears of an invalidation, before it looks at range locks and monitors. */
+  invalidationStarts13(a: number, e: Invalidation): void;
+  /** A mirror has been called for it. */
+  mirrorTold13(a: number, row: number): void;
+  /** The invalidation is about to go on: every mirror has been called. */
+  invalidationTold13(a: number, e: Invalidation): void;
+  /** A range monitor of patchset v13 begins, at a row of its own, of the range that its caller gave. */
+  monitorStarts13(row: number, mm: number, start: number, end: number): void;
+  /** It is about to end, and says whether no invalidation met its range. */
+  monitorEnds13(row: number, valid: boolean): void;
   /** An actor would sleep where it must not. */
   sleepsInAtomic(a: number, what: string): void;
 }

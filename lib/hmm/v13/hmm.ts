@@ -160,6 +160,7 @@ export class HmmSpaces {
     if (row < 0) return -1;
     this.mirrorMm[row] = mm + 1;
     this.mirrors[row] = mirror;
+    this.k.watch?.mirrorLinked13(row, mm);
     return row;
   }
 
@@ -171,6 +172,7 @@ export class HmmSpaces {
   /** Takes a mirror off the list; calls that are under way go on. */
   unlink(row: number): void {
     this.mirrorMm[row] = 0;
+    this.k.watch?.mirrorUnlinked13(row);
   }
 
   // --- ranges --------------------------------------------------------------------------------------------------------
@@ -238,11 +240,14 @@ export class HmmSpaces {
   /** Links a monitor, with a range unless the posted code is asked for, which forgot it. Returns its row. */
   monitorRange(a: number, mm: number, start: number, end: number): number {
     const forget = this.k.revert.has(V13_MONITOR_RANGE);
-    return this.add(MONITOR, mm, forget ? 0 : start, forget ? 0 : end, a);
+    const row = this.add(MONITOR, mm, forget ? 0 : start, forget ? 0 : end, a);
+    this.k.watch?.monitorStarts13(row, mm, start, end);
+    return row;
   }
 
   /** Ends a lock or a monitor. */
   endRange(row: number): void {
+    if (this.kind[row] !== LOCK) this.k.watch?.monitorEnds13(row, this.monitored(row));
     this.remove(row);
   }
 
@@ -289,6 +294,7 @@ export class HmmSpaces {
       sim.mark(a, AT_INVALIDATE, start, end);
       yield DUE;
     }
+    k.watch?.invalidationStarts13(a, e);
     for (let row = 0; row < MAX_ROWS; row++) {
       if (this.kind[row] === MONITOR && this.overlaps(row, mm, start, end)) this.kind[row] = BROKEN;
     }
@@ -302,17 +308,16 @@ export class HmmSpaces {
       sim.mark(a, AT_WAIT, row, start, end);
       yield this.queues[mm];
     }
-    if (lost) {
-      this.kind[row] = LEFT;
-      return 0;
-    }
-    for (let i = 0; i < MAX_MIRRORS; i++) {
+    if (lost) this.kind[row] = LEFT;
+    for (let i = 0; i < MAX_MIRRORS && !lost; i++) {
       if (this.mirrorMm[i] !== mm + 1) continue;
       const mirror = this.mirrors[i]!;
       sim.call(a, AT_UPDATE, i, row, start, end);
       yield* mirror.ops.update(mirror, HMM_UPDATE_INVALIDATE, start, end);
+      k.watch?.mirrorTold13(a, i);
       sim.ret(a);
     }
+    k.watch?.invalidationTold13(a, e);
     return 0;
   }
 
