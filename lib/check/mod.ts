@@ -18,6 +18,7 @@ import { describe, didYouMean } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { Checker } from "./checker.ts";
 import { CONSERVATION } from "./conservation.ts";
+import { DEVICE_FAULT } from "./device_fault.ts";
 import { DEVMEM } from "./devmem.ts";
 import { LOCKS } from "./lock_order.ts";
 import { MIGRATION } from "./migration.ts";
@@ -38,6 +39,7 @@ const ALL: readonly Checker[] = [
   ...SHARING,
   ...MIGRATION,
   ...NOTIFIER,
+  ...DEVICE_FAULT,
   ...LOCKS,
   ...V13,
 ];

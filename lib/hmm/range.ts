@@ -260,7 +260,7 @@ export function* hmmRangeFault(k: Kernel, a: number, range: HmmRange): Proc<numb
   let last = range.start, rc = -EBUSY;
   while (rc === -EBUSY) {
     // If the answer is stale already there is no use in going on (mmu_interval_check_retry).
-    if (notifiers.readRetry(range.sub, range.seq)) return -EBUSY;
+    if (notifiers.readRetry(range.sub, range.seq)) break;
     rc = 0;
     let v = last;
     while (v < range.end && rc === 0) {
@@ -278,5 +278,6 @@ export function* hmmRangeFault(k: Kernel, a: number, range: HmmRange): Proc<numb
     }
     last = at[0];
   }
+  k.watch?.rangeFaultEnds(a, range, rc);
   return rc;
 }

@@ -80,10 +80,12 @@ export class DriverHandle {
       },
       deadline(length) {
         const atNs = (sim.current < 0 ? 0 : sim.nowNs[sim.current]) + nanoseconds(length);
+        k.watch?.deviceFaultDeadline(sim.current, atNs);
         return {
           // deno-lint-ignore require-yield -- a generator like all that may stop, though it never does
           *expired() {
             const passed = sim.expired(sim.current, atNs);
+            if (passed) k.watch?.deviceFaultExpired(sim.current);
             sim.note(sim.current, passed ? 1 : 0);
             return passed;
           },
@@ -124,11 +126,13 @@ export class DriverHandle {
 
   /** A device fault of pages, with its latency recorded. */
   private *service(start: number, end: number, write: boolean): Proc<number> {
-    const { sim } = this.bound.k, a = sim.current, kind = sim.spans.kind("device fault");
+    const { k, k: { sim } } = this.bound, a = sim.current, kind = sim.spans.kind("device fault");
     if (!this.presence.enter()) return -ENODEV;
     sim.spans.begin(a, kind, start);
     sim.spend(a, sim.spans.phase("device fault service"), this.cost.faultNs);
+    k.watch?.deviceFaultStarts(a);
     const rc = yield* told(sim, this.raise({ start, end, write }));
+    k.watch?.deviceFaultEnds(a);
     sim.spans.end(a, kind, end - start);
     this.presence.exit();
     return rc;

@@ -88,6 +88,16 @@ export interface Watch extends LockWatch {
   callbackEnds(a: number, sub: number, e: Invalidation, sleeping: boolean, done: boolean): void;
   /** hmm_range_fault() begins. */
   rangeFaultStarts(a: number, r: RangeRows): void;
+  /** hmm_range_fault() returns 0 or a negated errno. */
+  rangeFaultEnds(a: number, r: RangeRows, rc: number): void;
+  /** A driver begins to resolve a device fault: what follows up to its end are rounds of one fault. */
+  deviceFaultStarts(a: number): void;
+  /** The driver sets itself a deadline for it. */
+  deviceFaultDeadline(a: number, deadlineNs: number): void;
+  /** The driver asked whether its deadline has passed, and was told that it has. */
+  deviceFaultExpired(a: number): void;
+  /** The device fault is resolved, or given up. */
+  deviceFaultEnds(a: number): void;
   /** migrate_vma_setup() begins. */
   migrationStarts(a: number, m: MigrationRows): void;
   /** migrate_vma_setup() or migrate_device_range() returns: from here on the caller copies. */

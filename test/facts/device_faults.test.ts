@@ -89,7 +89,8 @@ test("5: a driver that asks again after -EPERM asks for ever", async () => {
 
 /** A device fault of 16 pages to write, whose memory is dropped `rounds` times, as fast as the kernel can, meanwhile. */
 function besieged(timeout: string, rounds: number) {
-  const m = machine({ memory: "1 MiB", devices: { dev: { onFault: "map", memory: 0, timeout } } });
+  const devices = { dev: { onFault: "map" as const, memory: 0, timeout } };
+  const m = machine({ memory: "1 MiB", devices, checkers: "all" });
   const p = m.process(), heap = p.mmap("64 KiB"), t = new Thread(p), dev = new DeviceThread(m.dev, p);
   const { sim } = m.kernel, result = { rc: 1, ns: 0, rounds: 0 };
   p.write(heap, 5);

@@ -285,12 +285,15 @@ export class DummyDevice implements Device {
     };
     if (saidOnce) batch.src.fill(wanted, 0, n);
     let rc: number;
+    k.watch?.deviceFaultStarts(a);
+    k.watch?.deviceFaultDeadline(a, deadlineNs);
     for (;;) {
       if (this.presence.lost) {
         rc = -ENODEV;
         break;
       }
       if (sim.expired(a, deadlineNs)) {
+        k.watch?.deviceFaultExpired(a);
         rc = -EBUSY;
         break;
       }
@@ -332,6 +335,7 @@ export class DummyDevice implements Device {
       else if (short < n) rc = -EFAULT;
       locks.unlock(a, this.lock);
     }
+    k.watch?.deviceFaultEnds(a);
     batches.give(batch, n);
     sim.spans.end(a, this.kindFault, n);
     sim.progress++;

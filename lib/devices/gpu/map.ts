@@ -83,9 +83,14 @@ function* mapRange(d: Gpu, a: number, mirror: GpuMirror, start: number, end: num
   const pfnFlagsMask = (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE) >>> 0;
   const range = { sub, seq: 0, mm, start, end, pfns, defaultFlags: 0, pfnFlagsMask, owner: d.owner };
   let rc: number, asked = false;
+  k.watch?.deviceFaultStarts(a);
+  k.watch?.deviceFaultDeadline(a, deadlineNs);
   for (;;) {
     rc = -EBUSY;
-    if (sim.expired(a, deadlineNs)) break;
+    if (sim.expired(a, deadlineNs)) {
+      k.watch?.deviceFaultExpired(a);
+      break;
+    }
     sim.call(a, AT_BEGIN, start, end, batch.slot);
     range.seq = yield* notifiers.readBegin(a, sub);
     sim.ret(a);
@@ -125,6 +130,7 @@ function* mapRange(d: Gpu, a: number, mirror: GpuMirror, start: number, end: num
     }
     sim.counters.values[d.counter.retries]++;
   }
+  k.watch?.deviceFaultEnds(a);
   batches.give(batch, n);
   return rc;
 }
