@@ -5,7 +5,7 @@
  * @module
  */
 import { checkOptions, describe, wholeNumber } from "../arguments.ts";
-import { REVERT_SEQUENCE_CHECK } from "../devices/dummy/device.ts";
+import { REVERT_SEQUENCE_CHECK } from "../devices/dummy/fault.ts";
 import { UsageError } from "../errors.ts";
 import { type HmmRange, hmmRangeFault as rangeFault } from "../hmm/range.ts";
 import type { Kernel } from "../mm/kernel.ts";

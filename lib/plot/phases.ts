@@ -182,10 +182,11 @@ function joinSmall(all: readonly Part[]): { parts: Part[]; joined: string[] } {
 function findingOf(parts: readonly Part[], kinds: ReadonlyMap<string, number>, each: string): string {
   const [[kind, total]] = kinds;
   const largest = parts.filter((p) => p.kind === kind).sort((a, b) => b.ns - a.ns)[0];
-  if (largest.ns === total) return `${capital(kind)}: all of ${timeText(total)}${each} is ${largest.phase}`;
-  return `${capital(kind)}: ${shareText(largest.ns / total)} of ${
-    timeText(total)
-  }${each} is ${largest.phase}`;
+  // Overlapping spans add up to more than the run: without a count the time is said to be that of all of them.
+  const time = `${timeText(total)}${each === "" ? " in all" : each}`;
+  const phase = largest.phase.startsWith(`${kind}: `) ? largest.phase.slice(kind.length + 2) : largest.phase;
+  const share = largest.ns === total ? "all" : shareText(largest.ns / total);
+  return `${capital(kind)}: ${share} of ${time} is ${phase}`;
 }
 
 /** Black or white, whichever is read better on a colour. */

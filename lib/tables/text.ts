@@ -107,7 +107,7 @@ function widthOf(s: string): number {
 export function toText(c: Columns, options: TextOptions = {}): string {
   checkColumns(c, "print a table");
   const names = Object.keys(c.columns);
-  if (names.length === 0) return options.title === false ? "(no columns)" : `${c.title}\n(no columns)`;
+  if (names.length === 0) return options.title === false ? "(no rows)" : `${c.title}\n(no rows)`;
   const { rows, head, hidden } = shownRows(c.numRows, options.maxRows ?? 20);
   const hasUnits = names.some((name) => unitShown(c, name) !== "");
   const blocks = names.map((name) => {

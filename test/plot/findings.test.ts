@@ -112,7 +112,7 @@ test("phases add up to their kind, whatever is drawn", () => {
     }
     if ("shares" in options) expect([...ends.values()].map(Math.round)).toEqual([100, 100]);
   }
-  expect(plot.phases(phaseTable).title).toBe("CPU fault: 75 % of 12 µs is copy");
+  expect(plot.phases(phaseTable).title).toBe("CPU fault: 75 % of 12 µs in all is copy");
   expect(plot.phases(phaseTable, { counts: { "cpu fault": 4, invalidation: 2 } }).title).toBe(
     "CPU fault: 75 % of 3 µs each is copy",
   );

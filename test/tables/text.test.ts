@@ -48,7 +48,7 @@ test("a table without rows or columns is printed as such", () => {
   expect(toText({ title: "t", numRows: 0, columns: { ns: new Float64Array(0) }, units: { ns: "ns" } })).toBe(
     "t\nns\n──\n(no rows)",
   );
-  expect(toText({ title: "t", numRows: 0, columns: {}, units: {} })).toBe("t\n(no columns)");
+  expect(toText({ title: "t", numRows: 0, columns: {}, units: {} })).toBe("t\n(no rows)");
 });
 
 test("nothing in a cell can break the lines of a table", () => {

@@ -10,27 +10,20 @@
 import { type CopyEngine, DmaEngine, Link } from "../../bus/link.ts";
 import type { Batches } from "../../hmm/batches.ts";
 import { DeviceMemory } from "../../hmm/devmem.ts";
-import {
-  HMM_PFN_MASK,
-  HMM_PFN_REQ_FAULT,
-  HMM_PFN_REQ_WRITE,
-  HMM_PFN_WRITE,
-  hmmRangeFault,
-} from "../../hmm/range.ts";
 import type { Accesses, AccessResult } from "../../mm/access.ts";
-import { EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM } from "../../mm/errno.ts";
+import { ENODEV, ENOMEM } from "../../mm/errno.ts";
 import { UsageError } from "../../errors.ts";
 import type { Kernel } from "../../mm/kernel.ts";
 import { lineCurve } from "../../profiles/curve.ts";
 import type { DeviceFaultBack } from "../../mm/pages.ts";
 import type { MirrorView } from "../../mm/watch.ts";
-import { defineRevert } from "../../sim/revert.ts";
 import { type Proc, site } from "../../sim/sim.ts";
 import { describe } from "../../arguments.ts";
 import { deviceAccess, type DeviceTiming } from "../access.ts";
 import type { Device } from "../device.ts";
 import type { DeviceTable } from "../table.ts";
 import { Presence } from "../presence.ts";
+import { deviceFault } from "./fault.ts";
 import { bringBack, mapMovedRange, migrateVmas } from "./migration.ts";
 import { DummyMirror, MAX_MIRRORS, type MirrorColumns } from "./mirror.ts";
 import { DeviceCopier, loseDevice, plugDevice, unplugDevice } from "./plug.ts";
@@ -38,38 +31,8 @@ import type { DummySpec } from "./spec.ts";
 import { INSPECT } from "../../record/inspect.ts";
 import { formatCount } from "../../units.ts";
 
-/** Without it a device maps what an invalidation has taken away meanwhile. */
-export const REVERT_SEQUENCE_CHECK: string = defineRevert(
-  "sequence check",
-  "a device maps a page that an invalidation took away while the fault was under way",
-);
-
-/** Without it what a fault that has to begin again asks for is what its last round has found: 0cafc62e4daf. */
-export const REVERT_REQUEST_FLAGS: string = defineRevert(
-  "request flags",
-  "a device fault that begins again takes the flags that it was answered for flags that it asks with",
-);
-
-/**
- * Without it the driver holds its own lock across hmm_range_fault(), which may call the same driver's notifier and
- * migrate_to_ram(): what a6283010e290 mends in amdkfd.
- */
-export const REVERT_RECURSIVE_FAULT: string = defineRevert(
-  "lock after range fault",
-  "a device fault waits for ever for the lock that it holds itself",
-);
-
-const AT_BEGIN = site("device fault: reading the sequence");
-const AT_RANGE = site("device fault: hmm_range_fault");
-const AT_LOCK = site("device fault: taking the driver's lock");
-const AT_MIGRATE = site("device fault: migrating first");
+const AT_MIGRATE = site("dummy device: migrating");
 const AT_CLOSE = site("dummy device: closing a mirror");
-
-/** The first page that may not be written, or `n`. */
-function firstReadOnly(pfns: Uint32Array, n: number): number {
-  for (let i = 0; i < n; i++) if (!(pfns[i] & HMM_PFN_WRITE)) return i;
-  return n;
-}
 
 /** Numbers of the phases into which a dummy device's time goes. */
 export interface DevicePhases {
@@ -117,7 +80,8 @@ export class DummyDevice implements Device {
   readonly opened: DummyMirror[] = [];
   private readonly columns: MirrorColumns;
   private readonly timing: DeviceTiming;
-  private readonly kindFault: number;
+  /** Kind of span: device faults. */
+  readonly kindFault: number;
 
   /**
    * Adds a device to a machine, with its memory if it has any.
@@ -254,93 +218,8 @@ export class DummyDevice implements Device {
    * @param write whether the device wants to write
    * @returns 0, or -EFAULT, -EPERM as hmm_range_fault(); -EBUSY after the timeout; -ENODEV when the device is not there
    */
-  *fault(a: number, mirror: DummyMirror, start: number, end: number, write: boolean): Proc<number> {
-    const { k, batches } = this, { sim, locks, notifiers } = k, { mm, sub } = mirror;
-    if (!(end > start) || end - start > batches.pages) return -EINVAL;
-    if (mirror.severed || !this.presence.enter()) return -ENODEV;
-    sim.spans.begin(a, this.kindFault, start);
-    sim.spend(a, this.phase.fault, this.spec.cost.faultNs);
-    sim.counters.values[this.counter.faults]++;
-    if (this.spec.onFault === "migrate") {
-      sim.call(a, AT_MIGRATE, start, end, write ? 1 : 0);
-      if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
-      yield* migrateVmas(this, a, mirror, start, end, true);
-      locks.readUnlock(a, k.mmapLock(mm));
-      sim.ret(a);
-    }
-    const batch = batches.take(), n = end - start, deadlineNs = sim.nowNs[a] + this.spec.timeoutNs;
-    const wanted = (HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0)) >>> 0;
-    const saidOnce = k.reverts(REVERT_REQUEST_FLAGS), early = k.reverts(REVERT_RECURSIVE_FAULT);
-    const range = {
-      sub,
-      seq: 0,
-      mm,
-      start,
-      end,
-      pfns: batch.src,
-      // Asked for the whole range, what is wanted need not be said again in entries that hold answers by then.
-      defaultFlags: saidOnce ? 0 : wanted,
-      pfnFlagsMask: saidOnce ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : 0,
-      owner: this.owner,
-    };
-    if (saidOnce) batch.src.fill(wanted, 0, n);
-    let rc: number;
-    k.watch?.deviceFaultStarts(a);
-    k.watch?.deviceFaultDeadline(a, deadlineNs);
-    for (;;) {
-      if (this.presence.lost) {
-        rc = -ENODEV;
-        break;
-      }
-      if (sim.expired(a, deadlineNs)) {
-        k.watch?.deviceFaultExpired(a);
-        rc = -EBUSY;
-        break;
-      }
-      sim.call(a, AT_BEGIN, start, end, write ? 1 : 0, batch.slot);
-      range.seq = yield* notifiers.readBegin(a, sub);
-      sim.ret(a);
-      sim.call(a, AT_RANGE, start, end, batch.slot + (write ? 0.5 : 0), range.seq);
-      if (!locks.readNow(a, k.mmapLock(mm))) yield* locks.read(a, k.mmapLock(mm));
-      if (early) yield* locks.lock(a, this.lock);
-      rc = yield* hmmRangeFault(k, a, range);
-      if (early && rc !== 0) locks.unlock(a, this.lock);
-      locks.readUnlock(a, k.mmapLock(mm));
-      sim.ret(a);
-      if (rc === 0) {
-        sim.call(a, AT_LOCK, start, end, batch.slot + (write ? 0.5 : 0), range.seq);
-        if (!early && !locks.lockNow(a, this.lock)) yield* locks.lock(a, this.lock);
-        sim.ret(a);
-        const stale = !k.reverts(REVERT_SEQUENCE_CHECK) && notifiers.readRetry(sub, range.seq);
-        const denied = write && !this.spec.quirks && firstReadOnly(batch.src, n) < n;
-        if (!stale && !denied) break;
-        locks.unlock(a, this.lock);
-        if (!stale) {
-          const busy = batch.src[firstReadOnly(batch.src, n)] & HMM_PFN_MASK;
-          // HMM does not fault on an own page that may only be read (6.12): back in system memory it can be written.
-          sim.call(a, AT_MIGRATE, start, end, batch.slot + 0.5, 1);
-          const moved = yield* this.moveBack(a, mirror, start, end);
-          // Somebody has it locked: to ask again before that one is done would be of no use.
-          if (moved === 0) yield* k.pages.waitUnlocked(a, busy);
-          sim.ret(a);
-        }
-      } else if (rc !== -EBUSY) break;
-      sim.counters.values[this.counter.retries]++;
-    }
-    if (rc === 0) {
-      // The kernel's test driver enters what lies before such a page, and gives up.
-      const short = write ? firstReadOnly(batch.src, n) : n;
-      if (this.presence.lost) rc = -ENODEV;
-      else if (mirror.map(a, start, batch.src, short) < 0) rc = -ENOMEM;
-      else if (short < n) rc = -EFAULT;
-      locks.unlock(a, this.lock);
-    }
-    k.watch?.deviceFaultEnds(a);
-    batches.give(batch, n);
-    sim.spans.end(a, this.kindFault, n);
-    sim.progress++;
-    this.presence.exit();
-    return rc;
+  fault(a: number, mirror: DummyMirror, start: number, end: number, write: boolean): Proc<number> {
+    return deviceFault(this, a, mirror, start, end, write);
   }
 
   /**
@@ -376,7 +255,7 @@ export class DummyDevice implements Device {
   }
 
   /** As {@link migrateToSystem}, for who is at work on the device already. */
-  private *moveBack(a: number, mirror: DummyMirror, start: number, end: number): Proc<number> {
+  *moveBack(a: number, mirror: DummyMirror, start: number, end: number): Proc<number> {
     const { k } = this, lock = k.mmapLock(mirror.mm);
     k.sim.call(a, AT_MIGRATE, start, end, 3);
     yield* k.locks.read(a, lock);

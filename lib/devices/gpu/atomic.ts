@@ -13,7 +13,7 @@ import { populate } from "../../mm/gup.ts";
 import { PG_HUGETLB } from "../../mm/pages.ts";
 import { PTE_KIND, PTE_PRESENT } from "../../mm/pagetable.ts";
 import { type Proc, site } from "../../sim/sim.ts";
-import { REVERT_SEQUENCE_CHECK } from "../dummy/device.ts";
+import { REVERT_SEQUENCE_CHECK } from "../dummy/fault.ts";
 import { has, next } from "./bitmap.ts";
 import type { Gpu } from "./device.ts";
 import type { GpuMirror } from "./mirror.ts";

@@ -13,7 +13,7 @@ import {
 } from "../../hmm/range.ts";
 import { EBUSY, ENOMEM } from "../../mm/errno.ts";
 import { type Proc, site } from "../../sim/sim.ts";
-import { REVERT_REQUEST_FLAGS, REVERT_SEQUENCE_CHECK } from "../dummy/device.ts";
+import { REVERT_REQUEST_FLAGS, REVERT_SEQUENCE_CHECK } from "../dummy/fault.ts";
 import { has, isEmpty, next } from "./bitmap.ts";
 import type { Gpu } from "./device.ts";
 import { moveToSystem } from "./migrate.ts";

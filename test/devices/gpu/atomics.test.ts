@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Grid } from "../../../lib/devices/gpu/launch.ts";
-import { REVERT_SEQUENCE_CHECK } from "../../../lib/devices/dummy/device.ts";
+import { REVERT_SEQUENCE_CHECK } from "../../../lib/devices/dummy/fault.ts";
 import { sample } from "../../../lib/explore/sample.ts";
 import { type Model, Search } from "../../../lib/explore/search.ts";
 import { type Machine, machine } from "../../../lib/machine/machine.ts";
