@@ -20,7 +20,7 @@ import { columnsOf } from "../record/columns.ts";
 import { DISPLAY, type Display, type Displayable } from "../record/display.ts";
 import { INSPECT } from "../record/inspect.ts";
 import { checkData, type Parameter, type ProfileData, unknownParameter } from "./check.ts";
-import { didYouMean } from "../arguments.ts";
+import { describe, didYouMean } from "../arguments.ts";
 import { CERTAINTIES, isKind, PARAMETERS, type ProfileKind } from "./parameters.ts";
 
 /** A checked profile: it has every parameter of its kind, and `show` prints it with its sources. */
@@ -134,6 +134,12 @@ export function checkProfile(x: unknown): Profile {
  * ```
  */
 export function withParameters(from: Profile, values: Readonly<Record<string, number | string>>): Profile {
+  if (typeof from !== "object" || from === null || typeof from.parameters !== "object") {
+    throw new UsageError(
+      `Cannot change a profile: got ${describe(from)}; a profile is allowed; ` +
+        'write for example withParameters(profile("titan-v"), { fault: "20 us" })',
+    );
+  }
   const parameters: Record<string, Parameter> = { ...from.parameters };
   const specs = PARAMETERS[from.kind];
   for (const [key, value] of Object.entries(values)) {

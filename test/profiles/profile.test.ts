@@ -249,6 +249,12 @@ describe("checkProfile()", () => {
 });
 
 describe("withParameters()", () => {
+  test("refuses a name in place of a profile", () => {
+    expect(refusal(() => withParameters("titan-v" as never, { fault: "20 us" }))).toMatch(
+      /got "titan-v"; a profile/,
+    );
+  });
+
   test("changes what is asked for and says that the user did it", () => {
     const before = profile("titan-v");
     const after = withParameters(before, { fault: "20 us", link: 25_000_000_000, faultBatch: 512 });

@@ -166,6 +166,13 @@ export function checkGpu(options: unknown, name = "gpu"): GpuSpec {
   checkMemory(act, memoryPages, chunkPages);
   const granuleBytes = during(`${act}: granule`, () => bytes(o.granule ?? PAGE_SIZE));
   const granulePages = powerOfTwo(act, `${formatBytes(granuleBytes)} for granule`, granuleBytes / PAGE_SIZE);
+  if (granulePages > chunkPages) {
+    throw new UsageError(
+      `Cannot ${act}: got a granule of ${formatBytes(granuleBytes)} and chunks of ${
+        formatBytes(chunkBytes)
+      }; a granule within a chunk is allowed, since a fault's pages come from one; give it a smaller granule or a larger chunk`,
+    );
+  }
   const back = wholeNumber(act, "faultBackPages", o.faultBackPages ?? 1, 1, BLOCK_PAGES);
   const prefetch = during(act, () => prefetchPolicy(o.prefetch ?? "tree51"));
   const eviction = during(act, () => evictionPolicy(o.eviction ?? "lru-allocation"));

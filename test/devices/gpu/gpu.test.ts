@@ -314,6 +314,7 @@ describe("a spec that cannot be is named, with what is allowed", () => {
     [{ memory: "1 MiB" }, /chunk of 2 MiB and 1 MiB of memory/],
     [{ memory: "3 MiB" }, /whole chunks of 2 MiB/],
     [{ chunk: "3 MiB" }, /for chunk; 1, 2, 4/],
+    [{ chunk: "64 KiB", granule: "128 KiB" }, /granule of 128 KiB and chunks of 64 KiB/],
     [{ prefetch: "tree" }, /allowed are "none".*tree50/],
     [{ eviction: "belady" }, /must know the future/],
     [{ eviction: "fifo" }, /allowed are/],
