@@ -2,6 +2,7 @@
  * The latency of each single span, split into its phases.
  * @module
  */
+import { rowsBy } from "./rows.ts";
 import { UsageError } from "../errors.ts";
 import type { ColumnData, Columns } from "./columns.ts";
 
@@ -15,22 +16,6 @@ function column<T extends ColumnData>(c: Columns, name: string): T {
     `Cannot split latencies: got a table without ${name}; the events and the slices of a run are allowed; ` +
       "write for example splits(run.events, run.slices)",
   );
-}
-
-/** The rows that `pick` takes, by a number in each, in the order of the table. */
-function rowsBy(
-  number: ArrayLike<number>,
-  rows: number,
-  pick: (row: number) => boolean,
-): Map<number, number[]> {
-  const found = new Map<number, number[]>();
-  for (let i = 0; i < rows; i++) {
-    if (!pick(i)) continue;
-    const of = found.get(number[i]);
-    if (of === undefined) found.set(number[i], [i]);
-    else of.push(i);
-  }
-  return found;
 }
 
 /** The place of the first row of `rows` that does not start before `ns`. */

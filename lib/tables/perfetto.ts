@@ -1,4 +1,5 @@
 /** Runs as traces for Perfetto and Chrome: one track an actor, phases within spans, links as counters. */
+import { rowsBy } from "../record/rows.ts";
 import { describe } from "../arguments.ts";
 import { UsageError } from "../errors.ts";
 import type { Columns } from "../record/columns.ts";
@@ -102,22 +103,6 @@ function* track(
   const { order, lane, lanes } = lanesOf(startNs, durationNs, startNs.map((_, i) => i));
   const first = yield* tracks.named(name, lanes);
   for (const i of order) yield slice(first + lane[i], ...from[i]);
-}
-
-/** The rows that `pick` takes, by a number in each. */
-function rowsBy(
-  numbers: ArrayLike<number>,
-  rows: number,
-  pick: (row: number) => boolean,
-): Map<number, number[]> {
-  const found = new Map<number, number[]>();
-  for (let i = 0; i < rows; i++) {
-    if (!pick(i)) continue;
-    const of = found.get(numbers[i]);
-    if (of === undefined) found.set(numbers[i], [i]);
-    else of.push(i);
-  }
-  return found;
 }
 
 function* actors(source: TraceSource, tracks: Tracks): Generator<string> {
